@@ -1,0 +1,1 @@
+"""The program behind the plugin: it imports neither napari nor Qt."""
