@@ -1,0 +1,431 @@
+"""Probabilities to labels: threshold, split touching objects, fill holes, drop specks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .errors import InputError
+
+Labels = NDArray[np.int32]
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How probabilities become labels. Everything here is applied without the network."""
+
+    threshold: float = field(
+        default=0.5,
+        metadata={
+            "help": "A pixel belongs to an object when its probability of not being background "
+            "is above this. Lower finds more, higher less.",
+            "min": 0.01,
+            "max": 0.99,
+            "step": 0.01,
+        },
+    )
+    min_size: int = field(
+        default=15,
+        metadata={
+            "help": "Objects of fewer pixels than this are dropped.",
+            "min": 0,
+            "max": 1_000_000,
+            "step": 1,
+        },
+    )
+    split: bool = field(
+        default=True,
+        metadata={"help": "Split objects that touch (instances only)."},
+    )
+    fill_holes: bool = field(
+        default=True,
+        metadata={"help": "Fill holes that lie inside one object."},
+    )
+    seed_threshold: float = field(
+        default=0.5,
+        metadata={
+            "help": "A pixel seeds an object when at least this share of its object probability "
+            "is interior, not boundary. Higher splits more.",
+            "min": 0.01,
+            "max": 0.99,
+            "step": 0.01,
+        },
+    )
+    seed_size: int = field(
+        default=4,
+        metadata={
+            "help": "A seed of fewer pixels than this does not split an object.",
+            "min": 1,
+            "max": 10_000,
+            "step": 1,
+        },
+    )
+    result: Literal["instances", "classes"] = field(
+        default="instances",
+        metadata={
+            "help": "Instances: every object has a number of its own. Classes: every pixel has "
+            "the number of its class.",
+            "choices": ("instances", "classes"),
+        },
+    )
+    link: Literal["none", "z", "t"] = field(
+        default="none",
+        metadata={
+            "help": "Give objects that overlap from plane to plane one number, through Z or "
+            "through time (instances only).",
+            "choices": ("none", "z", "t"),
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "seed_threshold"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}: give a number between 0 and 1, as 0.5."
+                )
+        if self.min_size < 0 or self.seed_size < 1:
+            raise InputError("min_size must be 0 or more, and seed_size 1 or more.")
+        for name, known in (("result", ("instances", "classes")), ("link", ("none", "z", "t"))):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}."
+                )
+
+
+def label_plane(
+    probabilities: NDArray[np.floating[Any]],
+    settings: LabelSettings | None = None,
+    *,
+    derived: Sequence[int] = (),
+) -> Labels:
+    """Turn the probabilities of one plane into labels.
+
+    Parameters
+    ----------
+    probabilities
+        (K, H, W), background first, summing to 1 over the classes; K at least 2.
+    settings
+        What to do; the defaults if not given.
+    derived
+        Numbers of the classes that only separate objects (a boundary class): their
+        probability counts as that of the objects they bound.
+
+    Returns
+    -------
+    ndarray of int32, (H, W)
+        Instance numbers 1 … n, or class numbers if ``settings.result`` is ``"classes"``;
+        0 is background.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes, or all but the background are derived.
+    """
+    settings = settings or LabelSettings()
+    paintable = object_classes(len(probabilities), derived)
+    background = np.asarray(probabilities[0], dtype=np.float32)
+    mask = background < np.float32(1 - settings.threshold)
+    if not mask.any():
+        return np.zeros(mask.shape, np.int32)
+    if settings.result == "classes":
+        kinds = _class_map(probabilities, paintable, mask)
+        labels, owners = _components_of_classes(kinds, paintable)
+        labels = _clean(labels, settings)
+        return owners[labels]
+    if derived:
+        if settings.split:
+            interior = _interior_share(probabilities, paintable, background)
+            labels = _split_by_seeds(mask, interior, settings)
+        else:
+            labels = _label(mask)
+    else:
+        kinds = _class_map(probabilities, paintable, mask)
+        labels, _ = _components_of_classes(kinds, paintable)
+        if settings.split:
+            labels = _split_by_distance(labels)
+    return _sequential(_clean(labels, settings))
+
+
+def object_classes(num_classes: int, derived: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the numbers of the classes that objects can have: no background, none derived.
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    paintable = tuple(k for k in range(1, num_classes) if k not in set(derived))
+    if not paintable:
+        raise InputError(
+            f"Labels need the probabilities of the background and of at least one class of "
+            f"objects, got {num_classes} class(es) of which {len(derived)} derived."
+        )
+    return paintable
+
+
+def features(
+    labels: NDArray[np.integer[Any]],
+    probabilities: NDArray[np.floating[Any]] | None = None,
+    *,
+    derived: Sequence[int] = (),
+    result: Literal["instances", "classes"] = "instances",
+) -> dict[str, NDArray[Any]]:
+    """Return the table of objects: ``index``, ``class`` and ``area`` (pixels or voxels).
+
+    Parameters
+    ----------
+    labels
+        (…, H, W); with ``result="classes"`` its numbers are the classes themselves.
+    probabilities
+        (K, …, H, W). The class of an instance is the one with the highest sum of
+        probabilities over it. Not needed when there is only one class of objects.
+    derived
+        Numbers of the classes that objects cannot have.
+    """
+    planes = labels.reshape(-1, *labels.shape[-2:])
+    highest = int(labels.max(initial=0))
+    area = np.zeros(highest + 1, np.int64)
+    for plane in planes:
+        area += np.bincount(plane.ravel(), minlength=highest + 1)
+    area[0] = 0
+    index = np.flatnonzero(area)
+    classes = np.ones(len(index), np.int64)
+    if result == "classes":
+        classes = index.astype(np.int64)
+    elif probabilities is not None:
+        paintable = object_classes(len(probabilities), derived)
+        if len(paintable) > 1:
+            flat = probabilities.reshape(len(probabilities), *planes.shape)
+            sums = np.zeros((len(paintable), highest + 1))
+            for i, plane in enumerate(planes):
+                for row, k in zip(sums, paintable, strict=True):
+                    row += np.bincount(plane.ravel(), flat[k, i].ravel(), highest + 1)
+            classes = np.asarray(paintable)[sums[:, index].argmax(axis=0)]
+        else:
+            classes[:] = paintable[0]
+    return {"index": index, "class": classes, "area": area[index]}
+
+
+def link_stack(labels: NDArray[np.integer[Any]], min_overlap: float = 0.1) -> Labels:
+    """Give objects that overlap from plane to plane one number.
+
+    Consecutive planes are matched one to one, the pair of highest overlap first; objects
+    without a partner get a new number.
+
+    Parameters
+    ----------
+    labels
+        (N, H, W), a plane after the other along Z or T.
+    min_overlap
+        The least intersection over union of a pair.
+    """
+    out = np.zeros(labels.shape, np.int32)
+    count = 0
+    previous: Labels | None = None
+    for i, plane in enumerate(labels):
+        current = _sequential(np.asarray(plane, dtype=np.int32))
+        numbers = np.zeros(int(current.max(initial=0)) + 1, np.int32)
+        if previous is not None:
+            for old, new in _matches(previous, current, min_overlap):
+                numbers[new] = old
+        fresh = np.flatnonzero(numbers == 0)[1:]
+        numbers[fresh] = np.arange(count + 1, count + 1 + len(fresh))
+        count += len(fresh)
+        previous = out[i] = numbers[current]
+    return out
+
+
+def unique_numbers(labels: NDArray[np.integer[Any]]) -> Labels:
+    """Return ``labels`` (N, H, W) with no number used on two planes."""
+    out = np.zeros(labels.shape, np.int32)
+    count = 0
+    for source, target in zip(labels, out, strict=True):
+        plane = _sequential(np.asarray(source, dtype=np.int32))
+        np.copyto(target, plane + np.int32(count), where=plane > 0)
+        count += int(plane.max(initial=0))
+    return out
+
+
+def _label(mask: NDArray[np.bool_]) -> Labels:
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    return labels
+
+
+def _class_map(
+    probabilities: NDArray[Any], paintable: tuple[int, ...], mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Number the likeliest class of objects at each pixel of the mask, 0 elsewhere."""
+    kinds = np.zeros(mask.shape, np.uint8)
+    best = np.asarray(probabilities[paintable[0]])[mask]
+    kind = np.full(len(best), paintable[0], np.uint8)
+    for k in paintable[1:]:
+        candidate = np.asarray(probabilities[k])[mask]
+        better = candidate > best
+        best = np.where(better, candidate, best)
+        kind[better] = k
+    kinds[mask] = kind
+    return kinds
+
+
+def _components_of_classes(
+    kinds: NDArray[np.uint8], paintable: tuple[int, ...]
+) -> tuple[Labels, Labels]:
+    """Return connected pixels of one class, numbered, and the class of each number."""
+    labels = np.zeros(kinds.shape, np.int32)
+    owners = [np.zeros(1, np.int32)]
+    count = 0
+    for k in paintable:
+        part = _label(kinds == k)
+        found = int(part.max(initial=0))
+        np.copyto(labels, part + np.int32(count), where=part > 0)
+        owners.append(np.full(found, k, np.int32))
+        count += found
+    return labels, np.concatenate(owners)
+
+
+def _interior_share(
+    probabilities: NDArray[Any], paintable: tuple[int, ...], background: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return which share of the object probability is interior, not boundary."""
+    interior = np.zeros(background.shape, np.float32)
+    for k in paintable:
+        interior += probabilities[k]
+    interior /= np.maximum(1 - background, np.float32(1e-6))
+    return interior
+
+
+def _split_by_seeds(
+    mask: NDArray[np.bool_], interior: NDArray[np.float32], settings: LabelSettings
+) -> Labels:
+    """Grow the seeds inside the mask; parts of the mask without a seed stay whole.
+
+    Only parts with several seeds go through the watershed, which is slow.
+    """
+    parts = _label(mask)
+    seeds = _label(mask & (interior > settings.seed_threshold))
+    seeds = _drop_small(seeds, settings.seed_size)
+    # Every seed lies in one part, since both are connected by sides.
+    part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
+    seeded = seeds > 0
+    part_of[seeds[seeded]] = parts[seeded]
+    seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max(initial=0)) + 1)
+    return _flood(parts, seeds, seeds_in > 1, 1 - interior)
+
+
+def _flood(
+    parts: Labels, seeds: Labels, crowded: NDArray[np.bool_], height: NDArray[np.float32]
+) -> Labels:
+    """Divide the crowded parts among their seeds by watershed on ``height``."""
+    if not crowded.any():
+        return parts
+    from skimage.segmentation import watershed  # slow to import, and not always needed
+
+    inside = crowded[parts]
+    first = int(parts.max()) + 1
+    flooded = watershed(height, np.where(inside, seeds, 0), mask=inside)
+    return np.where(inside, flooded.astype(np.int32) + np.int32(first), parts)
+
+
+def _split_by_distance(parts: Labels) -> Labels:
+    """Split parts at their necks: watershed on the distance from the background.
+
+    For models without a boundary class. Two peaks of the distance count as two objects
+    when they are farther apart than 1.2 times the median object radius.
+    """
+    distance = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
+    smooth = ndimage.gaussian_filter(distance, 1.0)
+    radii = ndimage.maximum(distance, parts, np.arange(1, int(parts.max()) + 1))
+    reach = max(1, round(1.2 * float(np.median(radii))))
+    summit = ndimage.maximum_filter(smooth, size=2 * reach + 1)
+    seeds = np.empty(parts.shape, np.int32)
+    ndimage.label((smooth == summit) & (parts > 0), _EIGHT, output=seeds)
+    seeded = seeds > 0
+    part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
+    part_of[seeds[seeded]] = parts[seeded]
+    seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max()) + 1)
+    return _flood(parts, seeds, seeds_in > 1, -smooth)
+
+
+def _clean(labels: Labels, settings: LabelSettings) -> Labels:
+    labels = _drop_small(labels, settings.min_size)
+    return _fill_holes(labels) if settings.fill_holes else labels
+
+
+def _drop_small(labels: Labels, min_size: int) -> Labels:
+    if min_size <= 1:
+        return labels
+    sizes = np.bincount(labels.ravel())
+    numbers = np.arange(len(sizes), dtype=np.int32)
+    numbers[sizes < min_size] = 0
+    return numbers[labels]
+
+
+def _fill_holes(labels: Labels) -> Labels:
+    """Fill background that is enclosed by one object.
+
+    Background between several objects stays. Much quicker than
+    ``scipy.ndimage.binary_fill_holes``, and right for objects that touch.
+    """
+    holes = np.empty(labels.shape, np.int32)
+    count = ndimage.label(labels == 0, _EIGHT, output=holes)
+    open_ = np.zeros(count + 1, bool)
+    open_[0] = True
+    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        open_[edge] = True
+    if open_.all():
+        return labels
+    pixels = np.flatnonzero(~open_[holes])  # none at the border of the image
+    hole = holes.ravel()[pixels]
+    lowest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
+    highest = np.zeros(count + 1, np.int32)
+    flat = labels.ravel()
+    width = labels.shape[1]
+    for step in (-1, 1, -width, width):
+        neighbour = flat[pixels + step]
+        wall = neighbour > 0
+        np.minimum.at(lowest, hole[wall], neighbour[wall])
+        np.maximum.at(highest, hole[wall], neighbour[wall])
+    owner = np.where(lowest == highest, highest, 0)
+    filled = labels.copy()
+    filled.ravel()[pixels] = owner[hole]
+    return filled
+
+
+def _sequential(labels: Labels) -> Labels:
+    """Number the labels 1 … n without gaps, keeping their order."""
+    used = np.bincount(labels.ravel()) > 0
+    used[0] = False
+    numbers = np.zeros(len(used), np.int32)
+    numbers[used] = np.arange(1, int(used.sum()) + 1)
+    return numbers[labels]
+
+
+def _matches(before: Labels, after: Labels, min_overlap: float) -> list[tuple[int, int]]:
+    """Pair the objects of two planes by intersection over union, greedily."""
+    both = (before > 0) & (after > 0)
+    if not both.any():
+        return []
+    pairs, common = np.unique(
+        np.stack([before[both], after[both]]), axis=1, return_counts=True
+    )
+    sizes_before, sizes_after = np.bincount(before.ravel()), np.bincount(after.ravel())
+    union = sizes_before[pairs[0]] + sizes_after[pairs[1]] - common
+    overlap = common / union
+    matched: list[tuple[int, int]] = []
+    taken: tuple[set[int], set[int]] = (set(), set())
+    for i in np.argsort(-overlap, kind="stable"):
+        old, new = int(pairs[0, i]), int(pairs[1, i])
+        if overlap[i] < min_overlap or old in taken[0] or new in taken[1]:
+            continue
+        taken[0].add(old)
+        taken[1].add(new)
+        matched.append((old, new))
+    return matched
