@@ -1,0 +1,254 @@
+"""Model files: safetensors with the card inside, written at once or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .cards import FORMAT_VERSION, ModelCard
+from .errors import InputError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .network import SA2Net
+
+SUFFIX = ".safetensors"
+METADATA_KEY = "napari-sa2net"
+"""The one metadata entry of a model file: JSON with ``version`` and ``card``."""
+
+_LARGEST_HEADER = 100_000_000  # bytes; the limit safetensors itself has
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network together with its card."""
+
+    network: SA2Net
+    card: ModelCard
+
+
+def save_model(model: Model, path: str | Path) -> Path:
+    """Write a model as safetensors with its card inside.
+
+    The file appears whole or not at all; an existing one is replaced only by a whole one. The
+    same model always gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        Where to write; ``.safetensors`` is added if the name has no such ending.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    WeightsError
+        If the card does not fit the network, or the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        path = path.with_name(path.name + SUFFIX)
+    check_card(model)
+    state = model.network.state_dict()
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    content = {"version": FORMAT_VERSION, "card": model.card.to_dict(provenance=False)}
+    try:
+        metadata = {METADATA_KEY: json.dumps(content, sort_keys=True)}
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"The card of the model {model.card.name!r} cannot be stored: {error}. Its 'extra' "
+            "may hold only text, numbers, lists and tables."
+        ) from error
+    write_atomically(path, save(tensors, metadata=metadata))
+    return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to a temporary file beside ``path``, then move it there."""
+    partial: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        partial = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o644)  # mkstemp makes it private, but a lab shares its models
+        os.replace(partial, path)
+    except OSError as error:
+        raise WeightsError(disk_problem(error, path.parent, len(data))) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def disk_problem(error: OSError, folder: Path, size: int, variable: str = "") -> str:
+    """Return what is wrong with writing ``size`` bytes into ``folder``, and what to do."""
+    elsewhere = f"set {variable} to another folder" if variable else "choose another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"The disk is full: {folder} needs {size / 1e6:.1f} MB. Free some space, or "
+            f"{elsewhere}, and try again."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{folder} cannot be written to ({error.strerror}). Ask for the permission, or "
+            f"{elsewhere}, and try again."
+        )
+    return f"{folder} cannot be written to: {error}. Check the folder, or {elsewhere}."
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """Read the card in a model file, without its tensors and without torch.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, or has no card.
+    """
+    path = Path(path)
+    metadata = _read_header(path).get("__metadata__", {})
+    if METADATA_KEY not in metadata:
+        raise WeightsError(
+            f"{path} is a safetensors file, but holds no model card: it was not made by "
+            "napari-sa2net and cannot be used as a model."
+        )
+    try:
+        content = json.loads(metadata[METADATA_KEY])
+        version, table = int(content["version"]), dict(content["card"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"The model card in {path} is damaged ({error!r}).") from error
+    if version > FORMAT_VERSION:
+        raise WeightsError(
+            f"{path} was made by a newer version of napari-sa2net: update napari-sa2net to use it."
+        )
+    return replace(ModelCard.from_dict(table), file=path.name, bytes=path.stat().st_size)
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Return the JSON header of a safetensors file."""
+    damaged = WeightsError(
+        f"{path} is not a whole safetensors file: it is damaged, or something else. Get it again."
+    )
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _LARGEST_HEADER:
+                raise damaged
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise WeightsError(f"The model file {path} cannot be read: {error}.") from error
+    except ValueError as error:
+        raise damaged from error
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+        raise damaged
+    return header
+
+
+def read_model(path: str | Path, device: str = "cpu") -> Model:
+    """Read a model file written by :func:`save_model`.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, or its tensors do not fit its card; the message names
+        the tensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    card = read_card(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"The model file {path} is damaged ({error}). Get it again.") from error
+    network = build_network(
+        tensors, card.in_channels, card.num_classes, card.base_channels, f"The model file {path}"
+    )
+    return Model(network.to(device), card)
+
+
+def build_network(
+    tensors: dict[str, Tensor], in_channels: int, num_classes: int, base_channels: int, where: str
+) -> SA2Net:
+    """Return a network in evaluation mode that holds ``tensors``.
+
+    Raises
+    ------
+    WeightsError
+        If tensors are missing, unexpected, of the wrong shape or not finite; they are named.
+    """
+    import torch
+
+    from .network import SA2Net
+
+    try:
+        with torch.device("meta"):  # no time spent on random weights
+            network = SA2Net(in_channels, num_classes, base_channels)
+    except InputError as error:
+        raise WeightsError(f"{where} does not fit: {error}") from error
+    wanted = network.state_dict()
+    check_tensors(tensors, wanted, where)
+    # A copy, because the tensors of a safetensors file may still be the file on disk.
+    state = {key: value.to(wanted[key].dtype, copy=True) for key, value in tensors.items()}
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def check_tensors(
+    tensors: dict[str, Tensor], expected: dict[str, Tensor], where: str
+) -> None:
+    """Raise a WeightsError naming each tensor that is missing, too many or of a wrong shape."""
+    problems = []
+    missing = [key for key in expected if key not in tensors]
+    unexpected = [key for key in tensors if key not in expected]
+    wrong = [
+        f"{key} is {_shape(tensors[key])} instead of {_shape(value)}"
+        for key, value in expected.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    for what, names in (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong)):
+        if names:
+            problems.append(f"{what}: {_listed(names)}")
+    if not problems:
+        infinite = [key for key, value in tensors.items() if not bool(value.isfinite().all())]
+        if infinite:
+            problems.append(f"not finite: {_listed(infinite)}")
+    if problems:
+        raise WeightsError(
+            f"{where} does not fit SA2-Net ({'; '.join(problems)}). It is damaged or belongs to "
+            "another network: get it again, or choose another file."
+        )
+
+
+def check_card(model: Model) -> None:
+    """Raise a WeightsError if a model's card does not describe its network."""
+    network, card = model.network, model.card
+    for name in ("base_channels", "in_channels", "num_classes"):
+        if getattr(network, name) != getattr(card, name):
+            raise WeightsError(
+                f"The card of the model {card.name!r} says {name}={getattr(card, name)}, but its "
+                f"network has {getattr(network, name)}: make the card from the network."
+            )
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(str(side) for side in tensor.shape) or "a single number"
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,217 @@
+"""Which models there are, and where their files lie."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import logging
+import os
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .cards import ModelCard
+from .errors import WeightsError
+from .model_files import SUFFIX, read_card
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "NAPARI_SA2NET_CACHE"
+MODELS_VARIABLE = "NAPARI_SA2NET_MODELS"
+
+REGISTRY_FILE = Path(__file__).with_name("models.toml")
+BUNDLED_FOLDER = Path(__file__).with_name("models")
+
+Status = Literal["bundled", "downloaded", "imported", "remote"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be used, or downloaded and then used."""
+
+    card: ModelCard
+    status: Status
+    path: Path | None
+    """The file, ``None`` while it is remote."""
+
+    @property
+    def name(self) -> str:
+        """The name by which the model is asked for."""
+        return self.card.name
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The models this version knows."""
+
+    base_url: str
+    """Where the files are published, with a slash at the end."""
+    cards: tuple[ModelCard, ...]
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloaded models; it need not exist.
+
+    ``NAPARI_SA2NET_CACHE``, or else pooch's cache folder of the operating system.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("napari-sa2net"))
+
+
+def models_folder() -> Path:
+    """Return the folder of the user's own models; it need not exist.
+
+    ``NAPARI_SA2NET_MODELS``, or else the user's data folder of the operating system: unlike
+    the cache, what is in it cannot be downloaded again.
+    """
+    chosen = os.environ.get(MODELS_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("napari-sa2net", appauthor=False) / "models"
+
+
+def read_registry(path: Path | None = None) -> Registry:
+    """Read the registry, by default this version's own.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read, or an entry has an unknown field, a double name or no plain file
+        name.
+    """
+    path = path or REGISTRY_FILE
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(
+            f"The list of models {path} cannot be read ({error}): install napari-sa2net again."
+        ) from error
+    base = str(table.get("base_url", "")).rstrip("/") + "/"
+    cards: list[ModelCard] = []
+    for entry in table.get("models", ()):
+        card = ModelCard.from_dict(entry, strict=True)
+        if any(card.name == other.name for other in cards):
+            raise WeightsError(f"{path} lists the model {card.name!r} twice: remove one of them.")
+        if not card.file or Path(card.file).name != card.file:
+            raise WeightsError(f"{path}: the 'file' of {card.name!r} must be a plain file name.")
+        cards.append(replace(card, urls=card.urls or (base + card.file,)))
+    return Registry(base, tuple(cards))
+
+
+def available_models() -> list[ModelEntry]:
+    """Return all models: the registered ones in their order, then the user's own by name.
+
+    A file in the user's folder that is no usable model is left out, with a warning in the log.
+    """
+    entries = [registered_entry(card) for card in read_registry().cards]
+    taken = {entry.name for entry in entries}
+    for path in sorted(models_folder().glob(f"*{SUFFIX}")):
+        try:
+            # The file's name counts, so that a person may rename a model by renaming the file.
+            card = replace(read_card(path), name=path.stem)
+        except WeightsError as error:
+            logger.warning("Model left out: %s", error)
+            continue
+        if card.name in taken:
+            logger.warning("%s has the name of a released model: rename it to use it.", path)
+            continue
+        taken.add(card.name)
+        entries.append(ModelEntry(card, "imported", path))
+    return entries
+
+
+def registered_entry(card: ModelCard) -> ModelEntry:
+    """Return the entry of a registered model: bundled, downloaded or remote."""
+    bundled, downloaded = BUNDLED_FOLDER / card.file, cache_folder() / card.file
+    if bundled.is_file():
+        return ModelEntry(with_file_card(card, bundled), "bundled", bundled)
+    if downloaded.is_file() and downloaded.stat().st_size == card.bytes:
+        try:
+            return ModelEntry(with_file_card(card, downloaded), "downloaded", downloaded)
+        except WeightsError as error:
+            logger.warning("It will be downloaded again: %s", error)
+    return ModelEntry(card, "remote", None)
+
+
+def with_file_card(registered: ModelCard, path: Path) -> ModelCard:
+    """Return the card inside a registered model's file with what only the registry can know.
+
+    What the network needs travels with the weights, so the file decides; the registry adds the
+    file's hash and addresses, and the figures, which are measured when the file is finished.
+    """
+    card = read_card(path)
+    return replace(
+        card,
+        name=registered.name,
+        sha256=registered.sha256,
+        urls=registered.urls,
+        figures=registered.figures or card.figures,
+    )
+
+
+def find_model(name: str) -> ModelEntry:
+    """Return the entry of the model called ``name``.
+
+    Raises
+    ------
+    WeightsError
+        If there is none; the message lists the names there are.
+    """
+    entries = available_models()
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    names = [entry.name for entry in entries]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise WeightsError(
+        f"There is no model {name!r}.{hint} Available are {', '.join(names)}, or the path of a "
+        "model file."
+    )
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """Return ``wanted`` as a name that can be a file's, with a number if it is taken."""
+    plain = re.sub(r"[^\w.+-]+", "-", wanted.strip()).strip(".-") or "model"
+    names = [plain, *(f"{plain}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name.lower() not in taken)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def toml_entry(path: str | Path) -> str:
+    """Return the registry's entry of a model file, to be put into ``models.toml``."""
+    path = Path(path)
+    card = replace(read_card(path), sha256=file_sha256(path))
+    table = card.to_dict()
+    del table["extra"]  # only of use beside the tensors
+    table = {k: v for k, v in table.items() if v not in ("", [], False)}
+    tables = {k: table.pop(k) for k in list(table) if isinstance(table[k], dict)}
+    lines = ["[[models]]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    for key, value in tables.items():
+        lines += ["", f"[models.{key}]", *(f"{k} = {_toml(v)}" for k, v in value.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            return "[\n" + "".join(f"    {_toml(v)},\n" for v in value) + "]"
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    # JSON's strings, numbers and booleans are TOML's too.
+    return json.dumps(value, ensure_ascii=False)
