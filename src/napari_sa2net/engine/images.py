@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 class Normalization:
     """How pixel values are brought to about 0 … 1, channel by channel."""
 
-    method: Literal["percentile", "minmax", "none"] = "percentile"
+    method: Literal["percentile", "minmax", "scale", "none"] = "percentile"
     low: float = 1.0
     """Percentile that becomes 0 (``percentile`` only)."""
     high: float = 99.8
@@ -22,6 +22,8 @@ class Normalization:
     """Added to the range, so that a constant image gives 0."""
     clip: tuple[float, float] = (-1.0, 3.0)
     """Normalised values are limited to this range."""
+    divisor: float = 255.0
+    """By what values are divided (``scale`` only)."""
 
 
 def normalize(planes: NDArray[Any], normalization: Normalization) -> NDArray[np.float32]:
@@ -32,6 +34,8 @@ def normalize(planes: NDArray[Any], normalization: Normalization) -> NDArray[np.
     x = np.asarray(planes, dtype=np.float32)
     if normalization.method == "none":
         return x
+    if normalization.method == "scale":
+        return x / np.float32(normalization.divisor)
     out = np.empty_like(x)
     for channel, target in zip(x, out, strict=True):
         if normalization.method == "minmax":
