@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .axes import AXES, Stack, check_axes, guess_axes
+from .errors import InputError
+
+__all__ = [
+    "AXES",
+    "Normalization",
+    "Planes",
+    "Stack",
+    "check_axes",
+    "guess_axes",
+    "normalize",
+    "to_planes",
+    "value_limits",
+]
 
 
 @dataclass(frozen=True)
@@ -26,23 +43,261 @@ class Normalization:
     """By what values are divided (``scale`` only)."""
 
 
-def normalize(planes: NDArray[Any], normalization: Normalization) -> NDArray[np.float32]:
+def value_limits(
+    planes: NDArray[Any], normalization: Normalization, samples: int = 2**22
+) -> list[tuple[float, float]]:
+    """Return, channel by channel of (C, H, W), the values that become 0 and 1.
+
+    Percentiles of more than ``samples`` pixels are those of a regular grid of pixels, the
+    same each time.
+    """
+    limits = []
+    for channel in planes:
+        if normalization.method == "minmax":
+            limits.append((float(channel.min()), float(channel.max())))
+            continue
+        step = max(1, math.ceil(math.sqrt(channel.size / samples)))
+        low, high = np.percentile(channel[::step, ::step], (normalization.low, normalization.high))
+        limits.append((float(low), float(high)))
+    return limits
+
+
+def normalize(
+    planes: NDArray[Any],
+    normalization: Normalization,
+    limits: Sequence[tuple[float, float]] | None = None,
+) -> NDArray[np.float32]:
     """Return ``planes`` (C, H, W) as float32, each channel normalised by its own range.
 
-    NaN counts as the lowest finite value, infinities as the lowest and highest.
+    Parameters
+    ----------
+    planes
+        Finite values, see :meth:`Planes.read`.
+    normalization
+        How.
+    limits
+        The values that become 0 and 1 in each channel; those of :func:`value_limits` if not
+        given.
     """
     x = np.asarray(planes, dtype=np.float32)
     if normalization.method == "none":
         return x
     if normalization.method == "scale":
         return x / np.float32(normalization.divisor)
+    if limits is None:
+        limits = value_limits(x, normalization)
     out = np.empty_like(x)
-    for channel, target in zip(x, out, strict=True):
-        if normalization.method == "minmax":
-            low, high = float(channel.min()), float(channel.max())
-        else:
-            low, high = np.percentile(channel, (normalization.low, normalization.high))
+    for channel, target, (low, high) in zip(x, out, limits, strict=True):
         np.subtract(channel, np.float32(low), out=target)
         target /= np.float32(high - low + normalization.eps)
         np.clip(target, *normalization.clip, out=target)
     return out
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The planes of an image, read one at a time. Made by :func:`to_planes`."""
+
+    arrays: tuple[Any, ...]
+    """One array, or one for each channel."""
+    axes: str
+    stack: Stack
+    channels: tuple[int, ...]
+    """The channels of the image that are read, in this order."""
+    in_channels: int
+    """The channels that a plane has: a single one is repeated, colours are made grey for 1."""
+    exact: bool = False
+    """Leave values as they are, even where float32 holds them badly."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of results: the image's without its channel axis."""
+        return self.stack.shape
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def index(self, i: int) -> tuple[int, ...]:
+        """Return where plane ``i`` lies along T and Z."""
+        return self.stack.index(i)
+
+    def read(self, i: int) -> NDArray[np.float32]:
+        """Read plane ``i`` as (in_channels, H, W), all values finite.
+
+        NaN becomes the lowest finite value of its channel, infinities the lowest and highest.
+
+        Raises
+        ------
+        InputError
+            If the image's source cannot be read.
+        """
+        try:
+            raw = self._raw(i)
+        except Exception as error:  # a lazy array can raise anything at all
+            if isinstance(error, MemoryError):
+                raise
+            raise InputError(
+                f"Plane {i + 1} of {len(self)} of the image cannot be read: {error}. Check that "
+                "its file is still there and whole."
+            ) from error
+        out = np.empty((len(raw), *self.stack.plane_shape), np.float32)
+        for source, target in zip(raw, out, strict=True):
+            target[...] = _clean(source, self.exact)
+        if len(out) > self.in_channels == 1:
+            weights = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of skimage's rgb2gray
+            return np.tensordot(weights, out, 1)[None].astype(np.float32)
+        return np.repeat(out, self.in_channels, axis=0) if len(out) < self.in_channels else out
+
+    def _raw(self, i: int) -> list[NDArray[Any]]:
+        where: dict[str, Any] = dict(zip(self.stack.plane_axes, self.index(i), strict=True))
+        flip = self.axes.index("X") < self.axes.index("Y")
+
+        def get(array: Any, channel: Any = None) -> NDArray[Any]:
+            key = tuple(
+                channel if letter == "C" else where.get(letter, slice(None)) for letter in self.axes
+            )
+            return np.asarray(array[key])
+
+        if "C" not in self.axes:
+            found = [get(self.arrays[c]) for c in self.channels]
+        else:
+            first, last = min(self.channels), max(self.channels) + 1
+            if last - first > 2 * len(self.channels):
+                found = [get(self.arrays[0], c) for c in self.channels]
+            else:  # at once: channels often share a chunk
+                block = get(self.arrays[0], slice(first, last))
+                at = "".join(letter for letter in self.axes if letter in "CYX").index("C")
+                found = [block.take(c - first, axis=at) for c in self.channels]
+        return [plane.T if flip else plane for plane in found]
+
+
+def to_planes(
+    image: Any,
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    in_channels: int = 3,
+    *,
+    rgb: bool = False,
+    colour_order: Sequence[int] | None = None,
+    exact: bool = False,
+) -> Planes:
+    """Prepare an image for reading plane by plane.
+
+    Parameters
+    ----------
+    image
+        A NumPy, dask or zarr array, or a list of arrays of one shape, one a channel.
+    axes
+        A letter of ``"TZCYX"`` for each axis of ``image`` (of each array of a list);
+        guessed if not given.
+    channels
+        Which channels to use, in the order the model wants them. If not given: the three
+        colours of RGB(A), a single channel as often as the model wants, or all if there
+        are as many as the model wants.
+    in_channels
+        How many channels the model wants.
+    rgb
+        Whether the channels are colours.
+    colour_order
+        Where each channel of the model is in a red, green, blue image, if not in this order.
+    exact
+        Keep values as they are. Otherwise a channel of huge or tiny values is brought to
+        0 … 255 first, which a normalisation by range does not notice.
+
+    Raises
+    ------
+    InputError
+        If shape, axes, channels or data type do not fit; says what to pass.
+    """
+    several = isinstance(image, list | tuple) and bool(image) and np.ndim(image[0]) >= 2
+    arrays = tuple(_as_array(part) for part in (image if several else [image]))
+    shape = tuple(int(n) for n in arrays[0].shape)
+    for array in arrays:
+        if tuple(array.shape) != shape:
+            raise InputError(
+                f"Images used as channels need one shape, got {shape} and {tuple(array.shape)}."
+            )
+        _check_dtype(array)
+    if axes is None:
+        axes = guess_axes(shape, rgb=rgb)
+        if several and "C" in axes:
+            axes = axes.replace("C", "Z") if "Z" not in axes else axes.replace("C", "T")
+    axes = axes.upper()
+    check_axes(axes, shape)
+    if several and "C" in axes:
+        raise InputError(
+            "Several images can be the channels only if none of them has channels of its own: "
+            f"with axes {axes!r} give one image."
+        )
+    count = len(arrays) if several else shape[axes.index("C")] if "C" in axes else 1
+    # What ends in colours by its shape is taken for colours.
+    colours = not several and "C" in axes and count in (3, 4) and (rgb or axes.endswith("C"))
+    if channels is None and colours and in_channels == 3 and colour_order is not None:
+        channels = colour_order
+    chosen = _choose_channels(count, channels, in_channels, colours)
+    results = [(a, n) for a, n in zip(axes, shape, strict=True) if a != "C"]
+    stack = Stack("".join(a for a, _ in results), tuple(n for _, n in results))
+    return Planes(arrays, axes, stack, chosen, in_channels, exact)
+
+
+def _as_array(image: Any) -> Any:
+    return image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
+
+
+def _check_dtype(array: Any) -> None:
+    kind = np.dtype(array.dtype).kind
+    if kind not in "buif":
+        raise InputError(
+            f"An image of {array.dtype} values cannot be segmented: convert it to whole or real "
+            "numbers first" + (", for example with numpy.abs(image)." if kind == "c" else ".")
+        )
+
+
+def _choose_channels(
+    count: int, channels: Sequence[int] | None, wanted: int, colours: bool
+) -> tuple[int, ...]:
+    if channels is None:
+        if colours and wanted in (1, 3):
+            return (0, 1, 2)
+        if count in (1, wanted):
+            return tuple(range(count))
+        example = ", ".join(map(str, range(min(wanted, count)))) if wanted <= count else "0"
+        raise InputError(
+            f"The image has {count} channels and the model takes {wanted}: name {wanted} of them, "
+            f"or one to be used alone, for example channels=({example},)."
+        )
+    chosen = tuple(int(c) for c in channels)
+    outside = [c for c in chosen if not 0 <= c < count]
+    if outside:
+        raise InputError(
+            f"The image has no channel {outside[0]}: its channels are 0 to {count - 1}."
+        )
+    grey = wanted == 1 and colours and chosen == (0, 1, 2)
+    if len(chosen) not in (1, wanted) and not grey:
+        raise InputError(
+            f"The model takes {wanted} channels, or one to be used alone: {len(chosen)} were named."
+        )
+    return chosen
+
+
+def _clean(values: NDArray[Any], exact: bool) -> NDArray[Any]:
+    """Replace what is not finite; bring what float32 holds badly to 0 … 255."""
+    if values.dtype.kind == "b" or (values.dtype.kind in "ui" and values.dtype.itemsize < 4):
+        return values
+    finite = np.isfinite(values) if values.dtype.kind == "f" else None
+    whole = finite is None or bool(finite.all())
+    known = values if whole else values[finite]
+    if known.size == 0:
+        return np.zeros(values.shape, np.float32)
+    # float64 of a difference of two float64 can overflow: halves cannot.
+    low, high = float(known.min()), float(known.max())
+    if not whole:
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    span = high / 2 - low / 2
+    if exact or span == 0 or (span > 5e-3 and max(abs(low), abs(high)) < 1e6):
+        limit = float(np.finfo(np.float32).max)
+        if max(abs(low), abs(high)) > limit:
+            values = np.clip(values, -limit, limit)
+        return values
+    scaled: NDArray[Any] = (values.astype(np.float64) / 2 - low / 2) * (255 / span)
+    return scaled

@@ -413,9 +413,7 @@ def _matches(before: Labels, after: Labels, min_overlap: float) -> list[tuple[in
     both = (before > 0) & (after > 0)
     if not both.any():
         return []
-    pairs, common = np.unique(
-        np.stack([before[both], after[both]]), axis=1, return_counts=True
-    )
+    pairs, common = np.unique(np.stack([before[both], after[both]]), axis=1, return_counts=True)
     sizes_before, sizes_after = np.bincount(before.ravel()), np.bincount(after.ravel())
     union = sizes_before[pairs[0]] + sizes_after[pairs[1]] - common
     overlap = common / union

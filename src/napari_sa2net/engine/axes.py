@@ -1,0 +1,176 @@
+"""Axes of images: what they are, and how planes are counted over T and Z."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+AXES = "TZCYX"
+"""The letters of axes: time, depth, channel, row, column."""
+
+_NAMES = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "plane": "Z", "c": "C", "ch": "C",
+          "channel": "C", "channels": "C", "rgb": "C", "y": "Y", "row": "Y", "x": "X",
+          "column": "X"}  # fmt: skip
+
+
+def guess_axes(
+    shape: Sequence[int], *, rgb: bool = False, axis_labels: Sequence[str] | None = None
+) -> str:
+    """Guess what the axes of an image are.
+
+    Parameters
+    ----------
+    shape
+        The image's shape; two to five axes.
+    rgb
+        Whether the last axis holds colours, as napari knows it of a layer.
+    axis_labels
+        Names of the axes, as of a layer; used if they are understood and fit. An RGB layer's
+        labels may leave out the colours.
+
+    Returns
+    -------
+    str
+        A letter of ``"TZCYX"`` for each axis. One axis before Y and X is a channel if it
+        has 2 to 4 entries and Z otherwise.
+
+    Raises
+    ------
+    InputError
+        If the shape cannot be that of an image.
+    """
+    shape = tuple(int(n) for n in shape)
+    named = _axes_from_labels(shape, rgb, axis_labels)
+    if named:
+        return named
+    colours = rgb or _ends_in_colours(shape)
+    rest = shape[:-1] if colours else shape
+    end = "YXC" if colours else "YX"
+    stack = len(rest) - 2
+    if stack == 0:
+        return end
+    if colours or stack == 1:
+        before = {1: "Z", 2: "TZ"}.get(stack)
+        if not colours and 2 <= rest[0] <= 4:
+            before = "C"
+    else:
+        before = _stack_with_channels(rest[:stack])
+    if before is None or stack < 0:
+        raise InputError(
+            f"An image of shape {shape} is not understood: it needs rows and columns, and at most "
+            "time, depth and channels besides. Name its axes, as in axes='TZCYX'."
+        )
+    return before + end
+
+
+def _axes_from_labels(
+    shape: tuple[int, ...], rgb: bool, labels: Sequence[str] | None
+) -> str | None:
+    if not labels:
+        return None
+    axes = "".join(_NAMES.get(str(label).strip().lower(), "?") for label in labels)
+    if rgb and len(axes) == len(shape) - 1:
+        axes += "C"
+    try:
+        check_axes(axes, shape)
+    except InputError:
+        return None
+    return None if rgb and not axes.endswith("C") else axes
+
+
+def _ends_in_colours(shape: tuple[int, ...]) -> bool:
+    return len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 8
+
+
+def _stack_with_channels(lengths: tuple[int, ...]) -> str | None:
+    """Name two or three axes before Y and X; the shortest of 2 to 8 entries is the channels."""
+    if len(lengths) > 3:
+        return None
+    few = [n for n in lengths if 2 <= n <= (8 if len(lengths) == 3 else 4)]
+    if len(lengths) == 2 and not few:
+        return "TZ"
+    # Of equal lengths the later axis: TZCYX is ImageJ's order.
+    at = max(i for i, n in enumerate(lengths) if n == min(few)) if few else 1
+    others = "TZ" if len(lengths) == 3 else "Z"
+    return others[:at] + "C" + others[at:]
+
+
+def check_axes(axes: str, shape: Sequence[int]) -> None:
+    """Check that ``axes`` can be the axes of an image of this shape.
+
+    Raises
+    ------
+    InputError
+        If a letter is unknown or used twice, Y or X is missing, the number of letters is not
+        that of axes, or an axis is empty.
+    """
+    shape = tuple(int(n) for n in shape)
+    problem = ""
+    if set(axes) - set(AXES):
+        problem = "it may only hold the letters T, Z, C, Y and X"
+    elif len(set(axes)) != len(axes):
+        problem = "each letter may be used once"
+    elif not {"Y", "X"} <= set(axes):
+        problem = "it must hold Y and X"
+    elif len(axes) != len(shape):
+        problem = f"the image has {len(shape)} axes, of lengths {shape}"
+    if problem:
+        raise InputError(f"axes={axes!r} does not fit: {problem}. For example axes='TYX'.")
+    if 0 in shape:
+        raise InputError(f"The image is empty: its shape is {shape}.")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The shape of an image without its channels, and its planes: over T, then Z.
+
+    Results have this shape. Plane ``i`` of them is a view that can be written to.
+    """
+
+    axes: str
+    """Letters without C, in the image's own order."""
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return math.prod(self.lengths)
+
+    @property
+    def plane_axes(self) -> str:
+        """The letters of the axes that planes are counted over, of ``"TZ"``."""
+        return "".join(letter for letter in "TZ" if letter in self.axes)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths of :attr:`plane_axes`."""
+        return tuple(self.shape[self.axes.index(letter)] for letter in self.plane_axes)
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.shape[self.axes.index("Y")], self.shape[self.axes.index("X")]
+
+    def index(self, i: int) -> tuple[int, ...]:
+        """Return where plane ``i`` lies along :attr:`plane_axes`."""
+        return tuple(int(n) for n in np.unravel_index(i, self.lengths)) if self.lengths else ()
+
+    def view(self, array: NDArray[Any], i: int) -> NDArray[Any]:
+        """Return plane ``i`` (…, H, W) of an array (…, *shape), sharing its memory."""
+        where = dict(zip(self.plane_axes, self.index(i), strict=True))
+        plane = array[(..., *(where.get(letter, slice(None)) for letter in self.axes))]
+        return plane if self.axes.index("Y") < self.axes.index("X") else plane.swapaxes(-1, -2)
+
+    def ordered(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array of this shape as (T, Z, Y, X), sharing its memory; T and Z may be 1."""
+        order = [self.axes.index(letter) for letter in "TZYX" if letter in self.axes]
+        out = array.transpose(order)
+        for position, letter in enumerate("TZ"):
+            if letter not in self.axes:
+                out = np.expand_dims(out, position)
+        return out

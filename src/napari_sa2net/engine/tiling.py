@@ -1,0 +1,221 @@
+"""Cutting a plane into tiles and putting the tiles' results together again.
+
+All of it is arithmetic on sizes and arrays: nothing here knows the network. Tiles start on
+multiples of 16 pixels, the network's stride, so that a tile's pixels fall on the same pooling
+grid as in the whole plane. At the inner border of a tile the network misses what lies beyond:
+``discard`` pixels are thrown away there, and over the next ``blend`` pixels the tile fades
+into its neighbour. The border of the plane itself is never discarded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+GRID = 16
+"""Tiles start on multiples of this, and padded planes have sides that are multiples of it."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of the padded plane, and the part of it whose results are used.
+
+    All are half-open ranges in pixels of the plane.
+    """
+
+    y: tuple[int, int]
+    x: tuple[int, int]
+    core_y: tuple[int, int]
+    core_x: tuple[int, int]
+    fade_y: tuple[int, int]
+    """Pixels over which the core fades in at its first and fades out at its last row."""
+    fade_x: tuple[int, int]
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Where the tile lies in the plane."""
+        return slice(*self.y), slice(*self.x)
+
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """Where the tile's core lies in the plane."""
+        return slice(*self.core_y), slice(*self.core_x)
+
+    @property
+    def core_in_tile(self) -> tuple[slice, slice]:
+        """Where the core lies in the tile."""
+        return (
+            slice(self.core_y[0] - self.y[0], self.core_y[1] - self.y[0]),
+            slice(self.core_x[0] - self.x[0], self.core_x[1] - self.x[0]),
+        )
+
+
+def padded_side(side: int) -> int:
+    """Return the least multiple of 16 that is at least ``side``, and 16 at least."""
+    return max(1, -(-side // GRID)) * GRID
+
+
+def pad(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pad (C, H, W) at the bottom and right by reflection, to multiples of 16.
+
+    A side shorter than the padding is reflected again and again; one of a single pixel is
+    repeated.
+    """
+    height, width = planes.shape[-2:]
+    grow = (padded_side(height) - height, padded_side(width) - width)
+    if not any(grow):
+        return planes
+    return np.pad(planes, ((0, 0), (0, grow[0]), (0, grow[1])), mode="reflect")
+
+
+def check_tiling(tile: int, discard: int, blend: int) -> None:
+    """Check the three lengths.
+
+    Raises
+    ------
+    InputError
+        If they are negative, or the tile is too small for what is discarded and blended.
+    """
+    if discard < 0 or blend < 0:
+        raise InputError("discard and blend are numbers of pixels: give 0 or more.")
+    least = padded_side(2 * discard + blend + GRID)
+    if tile < least:
+        raise InputError(
+            f"A tile of {tile} pixels is too small when {discard} pixels are discarded at each "
+            f"side and {blend} are blended: use a tile of at least {least}."
+        )
+
+
+def tile_starts(side: int, tile: int, step: int) -> list[int]:
+    """Return where tiles start along one side, evenly spread, the last one ending with it.
+
+    Parameters
+    ----------
+    side, tile
+        Lengths in pixels, multiples of 16.
+    step
+        The largest distance between two starts.
+    """
+    if tile >= side:
+        return [0]
+    room = (side - tile) // GRID
+    gaps = -(-room // max(1, step // GRID))
+    # Whole steps of 16 that differ by one at most are never longer than `step`.
+    return [(i * room) // gaps * GRID for i in range(gaps + 1)]
+
+
+def tile_grid(
+    shape: tuple[int, int], tile: int = 512, discard: int = 16, blend: int = 48
+) -> list[Tile]:
+    """Return the tiles of a padded plane, row by row.
+
+    Parameters
+    ----------
+    shape
+        Height and width of the plane, multiples of 16 (see :func:`pad`).
+    tile
+        Side of a tile in pixels, rounded down to a multiple of 16; a shorter plane gives
+        tiles as long as itself. All tiles have one size.
+    discard
+        Pixels thrown away at each side of a tile that does not lie on the plane's border.
+    blend
+        Pixels over which two neighbours fade into each other.
+
+    Raises
+    ------
+    InputError
+        If the sides are no multiples of 16, or the lengths do not fit together.
+    """
+    check_tiling(tile, discard, blend)
+    if any(side % GRID or side < GRID for side in shape):
+        raise InputError(f"Tiles need sides that are multiples of {GRID}, got {shape}: pad first.")
+    rows, columns = (_spans(side, tile // GRID * GRID, discard, blend) for side in shape)
+    return [
+        Tile(y, x, core_y, core_x, fade_y, fade_x)
+        for y, core_y, fade_y in rows
+        for x, core_x, fade_x in columns
+    ]
+
+
+_Span = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def _spans(side: int, tile: int, discard: int, blend: int) -> list[_Span]:
+    """Return (tile, core, fades) of the tiles along one side."""
+    tile = min(tile, side)
+    starts = tile_starts(side, tile, tile - 2 * discard - blend)
+    cores = [
+        (
+            start + (discard if start else 0),
+            start + tile - (discard if start + tile < side else 0),
+        )
+        for start in starts
+    ]
+    spans = []
+    for i, (start, core) in enumerate(zip(starts, cores, strict=True)):
+        # The fade covers the whole overlap of two cores, which may be wider than asked.
+        before = cores[i - 1][1] - core[0] if i else 0
+        after = core[1] - cores[i + 1][0] if i + 1 < len(cores) else 0
+        spans.append(((start, start + tile), core, (before, after)))
+    return spans
+
+
+def blend_window(length: int, fade: tuple[int, int]) -> NDArray[np.float32]:
+    """Return weights along one side: rising over ``fade[0]``, falling over ``fade[1]`` pixels.
+
+    The weights are above 0, 1 outside of the fades, and those of two neighbours add up to 1.
+    """
+    window = np.ones(length, np.float32)
+    for pixels, part in ((fade[0], window), (fade[1], window[::-1])):
+        if pixels > 0:
+            ramp = (np.arange(pixels, dtype=np.float32) + 0.5) / pixels
+            part[:pixels] *= (np.sin(ramp * (np.pi / 2)) ** 2)[:length]
+    return window
+
+
+class Stitcher:
+    """Adds the results of tiles up to the result of the plane.
+
+    Tiles of different grids may be mixed: each pixel is the weighted mean of all that was
+    added there.
+
+    Parameters
+    ----------
+    channels
+        Number of maps.
+    shape
+        Height and width of the padded plane.
+    """
+
+    def __init__(self, channels: int, shape: tuple[int, int]) -> None:
+        self._sum = np.zeros((channels, *shape), np.float32)
+        self._weight = np.zeros(shape, np.float32)
+
+    def add(self, tile: Tile, values: NDArray[np.float32]) -> None:
+        """Add the result (channels, height, width) of a tile."""
+        window = np.outer(
+            blend_window(tile.core_y[1] - tile.core_y[0], tile.fade_y),
+            blend_window(tile.core_x[1] - tile.core_x[0], tile.fade_x),
+        )
+        inner, core = tile.core_in_tile, tile.core
+        self._sum[:, core[0], core[1]] += values[:, inner[0], inner[1]] * window
+        self._weight[core] += window
+
+    def covers(self, tile: Tile) -> bool:
+        """Tell whether every pixel of the tile's core already has a result."""
+        return bool((self._weight[tile.core] > 0).all())
+
+    def result(self, shape: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """Return the maps (channels, height, width), cropped to ``shape``.
+
+        The stitcher's own memory is used for it: add nothing afterwards.
+        """
+        height, width = shape or self._weight.shape
+        total = self._sum[:, :height, :width]
+        weight = self._weight[:height, :width]
+        np.divide(total, weight, out=total, where=weight > 0)
+        return total
