@@ -1,0 +1,360 @@
+"""Reading an image from napari's layers.
+
+Everything a worker needs is copied out of the layers here, on the main thread, into plain
+values: workers never touch layers. Pixels are not copied: numpy arrays are handed on as
+read-only views, dask and zarr arrays stay lazy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Layer
+
+from ..engine.errors import InputError
+from ..engine.images import check_axes, guess_axes
+from .transforms import Transform, pixel_size
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = [
+    "NOTE",
+    "LayerImage",
+    "Transform",
+    "is_result",
+    "note_of",
+    "read_image",
+    "source_layer",
+]
+
+NOTE = "napari-sa2net"
+"""Key of a layer's ``metadata`` under which a result's note stands."""
+
+STACK_IN_MEMORY = 2**28
+"""Bytes up to which several numpy layers are stacked by copying; above, lazily."""
+
+ANISOTROPY = 0.02
+"""Relative difference of a pixel's sides that is worth a word."""
+
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerImage:
+    """An image as read from one layer, or from several layers as its channels."""
+
+    data: Any
+    """One array, numpy (read-only view) or lazy; several layers lie along a leading C axis."""
+    axes: str
+    """A letter from "TZCYX" for each axis of ``data``; a guess until :meth:`with_axes`."""
+    rgb: bool
+    transform: Transform
+    """Of the layer: it has no RGB axis and no axis for stacked layers."""
+    name: str
+    names: tuple[str, ...]
+    source_id: str = ""
+    """napari's own id of the (first) layer, so that renaming it does not lose its results."""
+    pixel_size_yx: tuple[float, float] | None = None
+    """Micrometres; None when the layer's units are no lengths."""
+    stacked: bool = False
+    """Whether several layers are the channels."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about this image."""
+    region: Slices = ()
+    """Where a crop lies in the layer, one slice an axis of the layer; empty for all of it."""
+
+    @property
+    def axis_labels(self) -> tuple[str, ...]:
+        """The layer's own axis labels."""
+        return self.transform.axis_labels
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Micrometres a pixel, the geometric mean of Y and X; None if unknown."""
+        if self.pixel_size_yx is None:
+            return None
+        return float(np.sqrt(self.pixel_size_yx[0] * self.pixel_size_yx[1]))
+
+    @property
+    def layer_axes(self) -> str:
+        """The letters of the layer's own axes: no RGB axis, none for stacked layers."""
+        return axes_of_layer(self.axes, rgb=self.rgb, stacked=self.stacked)
+
+    @property
+    def layer_shape(self) -> tuple[int, ...]:
+        """Sizes of the layer's own axes."""
+        shape = tuple(int(n) for n in self.data.shape)
+        return shape[1:] if self.stacked else shape[:-1] if self.rgb else shape
+
+    def with_axes(self, axes: str) -> LayerImage:
+        """Return this image with ``axes`` as a person corrected them.
+
+        Raises
+        ------
+        InputError
+            If the letters do not fit the image.
+        """
+        axes = axes.strip().upper()
+        check_axes(axes, tuple(self.data.shape))
+        if self.rgb and not axes.endswith("C"):
+            raise InputError(
+                f"{self.name} is a colour image, so its last axis is C, not {axes[-1]}: "
+                f"write for example {self.axes}."
+            )
+        if self.stacked and not axes.startswith("C"):
+            raise InputError(
+                f"The chosen layers are the channels, so the axes begin with C: "
+                f"write for example {self.axes}."
+            )
+        return _with_pixel_size(replace(self, axes=axes))
+
+    def crop(self, slices: Slices) -> LayerImage:
+        """Return a part of this image.
+
+        Parameters
+        ----------
+        slices
+            One for each axis of the layer, without steps, as
+            :func:`~napari_sa2net.gui.regions.visible_region` gives them.
+        """
+        shape = self.layer_shape
+        if len(slices) != len(shape):
+            raise ValueError(f"{len(slices)} slices for a layer of {len(shape)} axes")
+        bounds = [part.indices(n)[:2] for part, n in zip(slices, shape, strict=True)]
+        inner = tuple(slice(start, max(start, stop)) for start, stop in bounds)
+        everything = (slice(None),)
+        index = everything + inner if self.stacked else inner + everything * self.rgb
+        before = self.region or tuple(slice(0, n) for n in shape)
+        return replace(
+            self,
+            data=_lazy(self.data)[index],
+            transform=self.transform.offset([part.start for part in inner]),
+            region=tuple(
+                slice(outer.start + part.start, outer.start + part.stop)
+                for outer, part in zip(before, inner, strict=True)
+            ),
+        )
+
+    def result_shape(self) -> tuple[int, ...]:
+        """Return the shape of a result as the engine gives it: without channels."""
+        return tuple(
+            int(n) for n, axis in zip(self.data.shape, self.axes, strict=True) if axis != "C"
+        )
+
+    def expand(self, result: Any) -> Any:
+        """Return ``result`` (shape as :meth:`result_shape`) with the axes of the layer.
+
+        A channel axis of the layer comes back with length 1.
+        """
+        if tuple(result.shape) != self.result_shape():
+            raise ValueError(
+                f"a result of shape {tuple(result.shape)} does not fit the image {self.name}, "
+                f"whose results have the shape {self.result_shape()}"
+            )
+        channel = self.layer_axes.find("C")
+        return result if channel < 0 else np.expand_dims(result, channel)
+
+    def result_transform(self) -> Transform:
+        """Return the transform of an array given by :meth:`expand`."""
+        channel = self.layer_axes.find("C")
+        if channel < 0:
+            return self.transform
+        return self.transform.stretched(channel, self.layer_shape[channel])
+
+
+def axes_of_layer(axes: str, *, rgb: bool, stacked: bool) -> str:
+    """Return the letters of the layer's own axes from those of the image read from it."""
+    return axes[1:] if stacked else axes[:-1] if rgb else axes
+
+
+def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
+    """Read an image from one Image layer, or from several as its channels.
+
+    Parameters
+    ----------
+    layers
+        One layer, or several of equal shape and transform. Of a multiscale layer the full
+        resolution is read.
+
+    Returns
+    -------
+    LayerImage
+        With guessed axes; nothing lazy is computed.
+
+    Raises
+    ------
+    InputError
+        If a layer is no image, or the layers do not fit together.
+    """
+    chosen = [layers] if isinstance(layers, Layer) else list(layers)
+    if not chosen:
+        raise InputError("No image is chosen: open an image and select its layer.")
+    for layer in chosen:
+        _check(layer)
+    first = chosen[0]
+    transform = Transform.from_layer(first)
+    if len(chosen) == 1:
+        data: Any = _pixels(first)
+        rgb = bool(first.rgb)
+        axes = _guess(data.shape, first, rgb=rgb)
+    else:
+        _check_equal(chosen, transform)
+        data, rgb = _stack([_pixels(layer) for layer in chosen]), False
+        # The layers are the channels, so no axis of a layer can be C.
+        inner = _guess(data.shape[1:], first, rgb=False)
+        axes = "C" + inner.replace("C", "T" if "Z" in inner else "Z")
+    return _with_pixel_size(
+        LayerImage(
+            data=data,
+            axes=axes,
+            rgb=rgb,
+            transform=transform,
+            name=str(first.name),
+            names=tuple(str(layer.name) for layer in chosen),
+            source_id=layer_id(first),
+            stacked=len(chosen) > 1,
+        )
+    )
+
+
+def layer_id(layer: Layer) -> str:
+    """Return napari's id of ``layer``, which renaming does not change."""
+    return str(getattr(layer, "unique_id", ""))
+
+
+def note_of(layer: Any) -> dict[str, Any] | None:
+    """Return the note this package left in ``layer.metadata``, None if it is not ours."""
+    note = getattr(layer, "metadata", {}).get(NOTE)
+    return note if isinstance(note, dict) else None
+
+
+def is_result(layer: Any) -> bool:
+    """Return whether this package made ``layer``."""
+    return note_of(layer) is not None
+
+
+def source_layer(viewer: ViewerModel, layer: Any) -> Layer | None:
+    """Return the layer that the result ``layer`` was made from, None if it is gone."""
+    note = note_of(layer)
+    if note is None:
+        return None
+    for other in viewer.layers:
+        if not is_result(other) and comes_from(note, layer_id(other), str(other.name)):
+            return other
+    return None
+
+
+def comes_from(note: dict[str, Any], source_id: str, name: str) -> bool:
+    """Return whether a result with ``note`` was made from the layer of this id and name.
+
+    The id decides where both are known: a new image under an old name is another image.
+    """
+    if note.get("source_id") and source_id:
+        return bool(note["source_id"] == source_id)
+    return bool(note.get("source") == name)
+
+
+def _check(layer: Any) -> None:
+    """Raise if ``layer`` cannot be segmented."""
+    if not isinstance(layer, Image):
+        name = getattr(layer, "name", layer)
+        raise InputError(
+            f"{name} is not an Image layer: choose an Image layer (a Labels layer can be turned "
+            "into one by a right click on it, Convert to Image)."
+        )
+    data = _pixels(layer)
+    if 0 in data.shape:
+        raise InputError(f"{layer.name} is empty (shape {tuple(data.shape)}): open an image.")
+    if np.dtype(data.dtype).kind not in "biuf":
+        raise InputError(
+            f"{layer.name} has pixels of type {data.dtype}: convert it to whole or real numbers, "
+            "for example to its absolute value."
+        )
+
+
+def _check_equal(layers: Sequence[Any], transform: Transform) -> None:
+    """Raise unless ``layers`` can be the channels of one image."""
+    first = layers[0]
+    for layer in layers:
+        if layer.rgb:
+            raise InputError(
+                f"{layer.name} is a colour image and holds its channels already: choose it "
+                "alone, or split it (right click, Split RGB) and choose the parts."
+            )
+        shape, wanted = tuple(_pixels(layer).shape), tuple(_pixels(first).shape)
+        if shape != wanted:
+            raise InputError(
+                f"Layers used as channels need equal shapes, but {first.name} has {wanted} and "
+                f"{layer.name} has {shape}: choose layers of one image."
+            )
+        other = Transform.from_layer(layer)
+        same = np.allclose(other.matrix(), transform.matrix()) and other.units == transform.units
+        if not same:
+            raise InputError(
+                f"Layers used as channels need equal transforms, but {first.name} and "
+                f"{layer.name} differ in scale, position or units: align them first (right "
+                "click on the layer, Copy scale to …), or choose one layer."
+            )
+
+
+def _pixels(layer: Any) -> Any:
+    """Return the full-resolution array of ``layer``; numpy as a read-only view."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    if isinstance(data, np.ndarray):
+        data = data.view(np.ndarray)
+        data.flags.writeable = False
+    return data
+
+
+def _lazy(data: Any) -> Any:
+    """Return ``data`` such that indexing it reads nothing (zarr arrays would)."""
+    if isinstance(data, np.ndarray) or hasattr(data, "dask"):
+        return data
+    from dask import array
+
+    return array.from_array(data, chunks=getattr(data, "chunks", None) or "auto")
+
+
+def _stack(arrays: list[Any]) -> Any:
+    """Stack ``arrays`` of one shape along a new first axis, without filling the memory."""
+    plain = all(isinstance(data, np.ndarray) for data in arrays)
+    if plain and sum(data.nbytes for data in arrays) <= STACK_IN_MEMORY:
+        return np.stack(arrays)
+    from dask import array
+
+    # One chunk a plane, so that reading a plane computes that plane only.
+    lazy = [
+        array.from_array(data, chunks=(1,) * (data.ndim - 2) + data.shape[-2:])
+        if isinstance(data, np.ndarray)
+        else _lazy(data)
+        for data in arrays
+    ]
+    return array.stack(lazy)
+
+
+def _guess(shape: Sequence[int], layer: Any, *, rgb: bool) -> str:
+    """Guess the axes, from the layer's axis labels where it has real ones."""
+    labels = tuple(str(label) for label in layer.axis_labels)
+    named = [label for label in labels if not label.removeprefix("axis").strip().startswith("-")]
+    if rgb:
+        labels = (*labels, "c")
+    return guess_axes(
+        tuple(int(n) for n in shape), rgb=rgb, axis_labels=labels if named else None
+    )
+
+
+def _with_pixel_size(image: LayerImage) -> LayerImage:
+    """Return ``image`` with the pixel size that its axes and units tell, and a note on it."""
+    axes = image.layer_axes
+    size = pixel_size(image.transform, (axes.index("Y"), axes.index("X")))
+    notes: tuple[str, ...] = ()
+    if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
+        notes = (
+            f"The pixels of {image.name} are not square ({size[0]:.4g} × {size[1]:.4g} µm in "
+            "Y × X); their mean size is used.",
+        )
+    return replace(image, pixel_size_yx=size, notes=notes)
