@@ -94,7 +94,7 @@ def crop(
     cos, sin = math.cos(angle), math.sin(angle)
     y = cy - y0 + cos * dy - sin * dx
     x = cx - x0 + sin * dy + cos * dx
-    grid = torch.stack([(2 * x + 1) / w - 1, (2 * y + 1) / h - 1], -1)[None]
+    grid = torch.stack([2 * x / w - 1, 2 * y / h - 1], -1)[None]
     options = {"padding_mode": "reflection", "align_corners": False}
     out = F.grid_sample(part[None], grid, mode="bilinear", **options)[0]
     out_labels = F.grid_sample(part_labels[None, None], grid, mode="nearest", **options)[0, 0]

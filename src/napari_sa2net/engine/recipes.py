@@ -1,21 +1,28 @@
-"""Recipes: one TOML file says how a released model is made from its data."""
+"""Recipes: one TOML file says how a released model is made from its data, and makes it."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import tomllib
-from dataclasses import dataclass, field, fields
+from collections.abc import Generator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skimage.io import imread
 
 from .augment import Augmentation
+from .devices import choose_device
 from .errors import InputError, TrainingError
+from .events import Event, Message
 from .images import Normalization, normalize
-from .training import Sample, TrainingSettings
+from .network import SA2Net
+from .training import Sample, TrainingSettings, fit
+from .weights import Model, ModelCard
 
 
 @dataclass(frozen=True)
@@ -33,21 +40,15 @@ class DataSet:
 class Recipe:
     """How a model is made."""
 
-    name: str
+    path: Path
     datasets: tuple[DataSet, ...]
-    held_out: str
-    base_channels: int
-    in_channels: int
-    normalization: Normalization
+    held_out: frozenset[str]
+    """Names, without ending, of the images that training must not see."""
+    card: ModelCard
     training: TrainingSettings
     augmentation: Augmentation
-    card: dict[str, Any] = field(default_factory=dict)
-    text: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the recipe's text: tells whether a checkpoint belongs to it."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+    sha256: str
+    """Of the recipe's text and held-out list: tells whether a training state belongs to it."""
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -72,31 +73,84 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        held_out = table.get("held_out", "")
+        names = (path.parent / held_out).read_text(encoding="utf-8") if held_out else ""
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
     try:
         return Recipe(
-            name=table["name"],
+            path=path,
             datasets=tuple(_build(DataSet, t, f"{path}, datasets") for t in table["datasets"]),
-            held_out=table.get("held_out", ""),
-            base_channels=table["base_channels"],
-            in_channels=table["in_channels"],
-            normalization=_build(Normalization, table["normalization"], f"{path}, normalization"),
+            held_out=frozenset(
+                line.strip() for line in names.splitlines() if line.strip() and line[0] != "#"
+            ),
+            card=ModelCard.from_dict(table["card"], strict=True),
             training=_build(TrainingSettings, table["training"], f"{path}, training"),
-            augmentation=_build(Augmentation, table["augmentation"], f"{path}, augmentation"),
-            card=table.get("card", {}),
-            text=text,
+            augmentation=_build(
+                Augmentation, table.get("augmentation", {}), f"{path}, augmentation"
+            ),
+            sha256=hashlib.sha256((text + names).encode()).hexdigest(),
         )
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
 
 
-def held_out_names(recipe: Recipe, path: str | Path) -> frozenset[str]:
-    """Return the names (without ending) of the images that training must not see."""
-    if not recipe.held_out:
-        return frozenset()
-    lines = (Path(path).parent / recipe.held_out).read_text(encoding="utf-8").splitlines()
-    return frozenset(line.strip() for line in lines if line.strip() and line[0] != "#")
+def train(
+    recipe: str | Path,
+    data: str | Path,
+    device: str = "auto",
+    state: str | Path | None = None,
+) -> Generator[Event, None, Model]:
+    """Make a model from a recipe.
+
+    Parameters
+    ----------
+    recipe
+        The recipe's TOML file.
+    data
+        Folder that holds the recipe's data sets, each a folder with ``images/`` and ``masks/``.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``mps``.
+    state
+        File in which the training's state is kept. If it exists and belongs to this recipe,
+        training goes on from it.
+
+    Yields
+    ------
+    Event
+        Messages, and a :class:`StepDone` a step.
+
+    Returns
+    -------
+    Model
+        The trained network with the recipe's card.
+
+    Raises
+    ------
+    InputError
+        If the recipe or an image cannot be read.
+    TrainingError
+        If the data are missing, or the state belongs to another recipe.
+    """
+    made = read_recipe(recipe)
+    chosen = choose_device(device)
+    yield Message(f"Training on {chosen.device}: {chosen.reason}")
+    samples = load_samples(made, Path(data))
+    yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
+    torch.manual_seed(made.training.seed)
+    card = made.card
+    network = SA2Net(card.in_channels, card.num_classes, card.base_channels).to(chosen.device)
+    checkpoint = Path(state) if state is not None else None
+    network = yield from fit(
+        network, samples, made.training, made.augmentation, checkpoint, made.sha256
+    )
+    made_from = {
+        "recipe": made.path.name,
+        "recipe_sha256": made.sha256,
+        "training": dataclasses.asdict(made.training),
+        "augmentation": dataclasses.asdict(made.augmentation),
+    }
+    return Model(network.cpu(), dataclasses.replace(card, extra={**card.extra, **made_from}))
 
 
 def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
@@ -112,19 +166,19 @@ def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def load_samples(recipe: Recipe, data: Path, held_out: frozenset[str]) -> list[Sample]:
+def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
     """Read and normalise the training images of a recipe."""
     samples = []
     for dataset in recipe.datasets:
         pairs = image_pairs(data / dataset.folder)
-        pairs = [(image, mask) for image, mask in pairs if image.stem not in held_out]
+        pairs = [(image, mask) for image, mask in pairs if image.stem not in recipe.held_out]
         for image_path, mask_path in pairs:
             image = imread(image_path)
             planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
             labels = imread(mask_path).astype(np.int32)
             samples.append(
                 Sample(
-                    image=normalize(planes.astype(np.float32), recipe.normalization),
+                    image=normalize(planes.astype(np.float32), recipe.card.normalization),
                     labels=labels,
                     weight=dataset.share / len(pairs),
                     diameter=median_diameter(labels),

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from napari_sa2net.engine.augment import Augmentation, crop, vary_intensity
+
+STILL = Augmentation(zoom=1.0, rotate=False)
+
+
+def disc(side: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:side, :side]
+    mask = ((y - side / 2) ** 2 + (x - side / 3) ** 2 < (side / 5) ** 2).astype(np.int32)
+    return mask[None].astype(np.float32), mask
+
+
+def test_without_variation_a_crop_is_a_cut_out() -> None:
+    image = np.random.default_rng(0).random((2, 64, 64), dtype=np.float32)
+    labels = np.arange(64 * 64, dtype=np.int32).reshape(64, 64)
+    out, out_labels = crop(image, labels, 64, STILL, np.random.default_rng(1))
+    assert np.allclose(out.numpy(), image, atol=1e-5)
+    assert np.array_equal(out_labels.numpy().astype(int), labels)
+
+
+def test_image_and_labels_move_together() -> None:
+    image, mask = disc()
+    rng = np.random.default_rng(2)
+    for _ in range(10):
+        out, out_labels = crop(image, mask, 64, Augmentation(), rng)
+        agree = ((out[0] > 0.5) == (out_labels > 0)).float().mean()
+        assert agree > 0.98
+
+
+def test_zoom_enlarges_objects() -> None:
+    image, mask = disc()
+    _, plain = crop(image, mask, 96, STILL, np.random.default_rng(0))
+    _, half = crop(image, mask, 96, STILL, np.random.default_rng(0), centre_zoom=0.5)
+    assert half.float().mean() < plain.float().mean() or (half > 0).sum() < 2 * (plain > 0).sum()
+
+
+def test_crops_near_objects_hold_objects() -> None:
+    image, mask = np.zeros((1, 400, 400), np.float32), np.zeros((400, 400), np.int32)
+    mask[200:220, 200:220] = 1
+    near = Augmentation(objects=1.0)
+    rng = np.random.default_rng(3)
+    hits = sum(bool((crop(image, mask, 64, near, rng)[1] > 0).any()) for _ in range(200))
+    rng = np.random.default_rng(3)
+    anywhere = Augmentation(objects=0.0)
+    chance = sum(bool((crop(image, mask, 64, anywhere, rng)[1] > 0).any()) for _ in range(200))
+    assert hits > chance
+
+
+def test_an_image_smaller_than_the_crop_is_mirrored() -> None:
+    out, out_labels = crop(
+        np.ones((1, 20, 30), np.float32),
+        np.ones((20, 30), np.int32),
+        64,
+        Augmentation(),
+        np.random.default_rng(0),
+    )
+    assert out.shape == (1, 64, 64)
+    assert (out_labels == 1).all()
+    assert torch.allclose(out, torch.ones(()), atol=1e-5)
+
+
+def test_intensities_stay_finite_and_one_channel_may_remain() -> None:
+    x = torch.rand(1, 32, 32).expand(3, -1, -1) * 4 - 1
+    rng = np.random.default_rng(0)
+    only = Augmentation(one_channel=1.0, noise=0.0, blur=0.3, gain=0.0, gamma=1.0)
+    for _ in range(20):
+        assert torch.isfinite(vary_intensity(x, Augmentation(), rng)).all()
+        spread = vary_intensity(x, only, rng).flatten(1).std(dim=1)
+        assert (spread > 1e-4).sum() == 1
+
+
+def test_a_seed_gives_the_same_crop() -> None:
+    image, mask = disc()
+    first, second = (
+        crop(image, mask, 32, Augmentation(), np.random.default_rng(7))[0] for _ in range(2)
+    )
+    assert torch.equal(first, second)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.io import imsave
+
+from napari_sa2net.engine.errors import InputError, TrainingError
+from napari_sa2net.engine.events import run
+from napari_sa2net.engine.recipes import load_samples, median_diameter, read_recipe, train
+from napari_sa2net.engine.weights import load_model, save_model
+
+RECIPE = """
+held_out = "held-out.txt"
+
+[[datasets]]
+folder = "discs"
+
+[training]
+steps = 3
+batch = 1
+crop = 32
+
+[card]
+name = "discs"
+base_channels = 4
+in_channels = 3
+num_classes = 3
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe with two images, of which one is held out."""
+    for kind in ("images", "masks"):
+        (tmp_path / "discs" / kind).mkdir(parents=True)
+    y, x = np.mgrid[:48, :48]
+    mask = ((y - 20) ** 2 + (x - 25) ** 2 < 100).astype(np.uint16)
+    for name, value in (("seen", 200), ("unseen", 100)):
+        imsave(tmp_path / "discs" / "images" / f"{name}.png", (mask * value).astype(np.uint8))
+        imsave(tmp_path / "discs" / "masks" / f"{name}.png", mask, check_contrast=False)
+    (tmp_path / "held-out.txt").write_text("# by look\nunseen\n")
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return tmp_path / "recipe.toml"
+
+
+def test_a_recipe_makes_a_model_that_can_be_saved(recipe: Path, tmp_path: Path) -> None:
+    model = run(train(recipe, tmp_path, device="cpu"))
+    saved = load_model(save_model(model, tmp_path / "discs.safetensors"))
+    assert saved.card.name == "discs"
+    assert saved.card.extra["recipe_sha256"] == read_recipe(recipe).sha256
+    for a, b in zip(model.network.parameters(), saved.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_held_out_images_are_not_read(recipe: Path, tmp_path: Path) -> None:
+    samples = load_samples(read_recipe(recipe), tmp_path)
+    assert len(samples) == 1
+    assert samples[0].diameter == pytest.approx(20, abs=1)
+
+
+def test_another_held_out_list_is_another_recipe(recipe: Path) -> None:
+    before = read_recipe(recipe).sha256
+    (recipe.parent / "held-out.txt").write_text("seen\n")
+    assert read_recipe(recipe).sha256 != before
+
+
+def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
+    released = read_recipe(Path(__file__).parents[2] / "recipes" / "nuclei.toml")
+    assert released.card.name == "nuclei"
+    assert len(released.held_out) == 71 + 14 + 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("steps = 3", "stepz = 3", "unknown setting stepz"),
+        ("steps = 3", "steps =", "cannot be read"),
+        ('held_out = "held-out.txt"', 'held_out = "nowhere.txt"', "nowhere.txt"),
+        ("[[datasets]]", "[[data]]", "lacks the setting 'datasets'"),
+    ],
+)
+def test_a_wrong_recipe_is_explained(recipe: Path, before: str, after: str, message: str) -> None:
+    recipe.write_text(RECIPE.replace(before, after))
+    with pytest.raises(InputError, match=message):
+        read_recipe(recipe)
+
+
+def test_missing_data_are_explained(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="images/ and masks/"):
+        load_samples(read_recipe(recipe), tmp_path / "elsewhere")
+
+
+def test_the_diameter_is_the_median_of_the_objects() -> None:
+    labels = np.zeros((40, 40), int)
+    labels[:10, :10], labels[20:30, 20:30], labels[35:, 35:] = 1, 2, 3
+    assert median_diameter(labels) == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert median_diameter(np.zeros((4, 4), int)) == 0
