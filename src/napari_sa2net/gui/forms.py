@@ -1,0 +1,213 @@
+"""Controls made from the engine's option dataclasses: names, ranges and help are written once.
+
+A field's help is ``metadata["help"]`` or the string below it in the class; ``metadata`` may
+also hold ``label``, ``min``, ``max`` and ``step``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import math
+import textwrap
+import typing
+from functools import cache
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QSlider,
+    QWidget,
+)
+
+SLIDER_STEPS = 200
+LIMITS = {float: (0.0, 1.0), int: (0, 1000)}
+"""Range of a number whose field names none; also the most that a slider spans."""
+CHOICES = {"none": "Off", "z": "Through Z", "t": "Through time"}
+"""What is shown for a choice, where its name alone would not do."""
+
+
+@cache
+def field_help(cls: type) -> dict[str, str]:
+    """Return the help of each field of a dataclass."""
+    found: dict[str, str] = {}
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):  # no source, as in a frozen application
+        tree = ast.Module([], [])
+    body = tree.body[0].body if tree.body and isinstance(tree.body[0], ast.ClassDef) else []
+    for line, below in zip(body, body[1:], strict=False):
+        if (
+            isinstance(line, ast.AnnAssign)
+            and isinstance(line.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+            and isinstance(below.value.value, str)
+        ):
+            found[line.target.id] = " ".join(below.value.value.split()).replace("``", "")
+    for field in dataclasses.fields(cls):
+        if "help" in field.metadata:
+            found[field.name] = str(field.metadata["help"])
+    return found
+
+
+class NumberSlider(QWidget):  # type: ignore[misc]
+    """A slider with a spin box.
+
+    ``changed(value, settled)`` is emitted at each change; ``settled`` is False while the
+    slider is held down.
+    """
+
+    changed = Signal(float, bool)
+
+    def __init__(
+        self, low: float, high: float, step: float, *, whole: bool, span: float | None = None
+    ) -> None:
+        super().__init__()
+        self._low, self._high, self._whole = low, high if span is None else min(high, span), whole
+        # Small numbers of pixels matter most: give them more of the slider.
+        self._power = 2.0 if whole and self._high - low > SLIDER_STEPS else 1.0
+        self._slider = QSlider(Qt.Orientation.Horizontal)
+        self._slider.setRange(0, SLIDER_STEPS)
+        self._slider.setMinimumWidth(60)
+        self._spin = QDoubleSpinBox()
+        self._spin.setDecimals(0 if whole else max(0, math.ceil(-math.log10(step))))
+        self._spin.setRange(low, high)
+        self._spin.setSingleStep(step)
+        self._spin.setKeyboardTracking(False)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._spin)
+        self.setFocusProxy(self._slider)
+        self._slider.valueChanged.connect(self._on_slider)
+        self._slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))
+        self._spin.valueChanged.connect(self._on_spin)
+
+    def value(self) -> float:
+        """Return the number shown."""
+        value = self._spin.value()
+        return round(value) if self._whole else value
+
+    def set_value(self, value: float) -> None:
+        """Show ``value`` without emitting ``changed``."""
+        self._spin.blockSignals(True)
+        self._spin.setValue(value)
+        self._spin.blockSignals(False)
+        self._follow()
+
+    def setToolTip(self, text: str) -> None:  # noqa: N802 (Qt's name)
+        """Show ``text`` over both parts."""
+        self._slider.setToolTip(text)
+        self._spin.setToolTip(text)
+
+    def setAccessibleName(self, text: str) -> None:  # noqa: N802 (Qt's name)
+        """Name both parts for a screen reader."""
+        self._slider.setAccessibleName(text)
+        self._spin.setAccessibleName(text)
+
+    def _follow(self) -> None:
+        part = (self.value() - self._low) / (self._high - self._low)
+        self._slider.blockSignals(True)
+        self._slider.setValue(round(SLIDER_STEPS * min(1.0, max(0.0, part)) ** (1 / self._power)))
+        self._slider.blockSignals(False)
+
+    def _on_slider(self, position: int) -> None:
+        part = (position / SLIDER_STEPS) ** self._power
+        self._spin.blockSignals(True)
+        self._spin.setValue(self._low + part * (self._high - self._low))
+        self._spin.blockSignals(False)
+        self.changed.emit(self.value(), not self._slider.isSliderDown())
+
+    def _on_spin(self, _: float) -> None:
+        self._follow()
+        self.changed.emit(self.value(), True)
+
+
+class DataclassForm(QWidget):  # type: ignore[misc]
+    """Rows of controls for fields of a frozen dataclass.
+
+    Parameters
+    ----------
+    default
+        An instance: its class gives the fields, its values are shown first.
+    fields
+        Names of the fields to show, in this order, with their labels.
+
+    Notes
+    -----
+    Fields not shown keep the values last given to :meth:`set_value`. ``changed(settled)`` is
+    emitted after each change by a person.
+    """
+
+    changed = Signal(bool)
+
+    def __init__(self, default: Any, fields: dict[str, str]) -> None:
+        super().__init__()
+        self._value = default
+        self.controls: dict[str, QWidget] = {}
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        hints = typing.get_type_hints(type(default))
+        described = {field.name: field for field in dataclasses.fields(default)}
+        for name, label in fields.items():
+            control = self._make(hints[name], described[name], label)
+            text = field_help(type(default)).get(name, "")
+            control.setToolTip(f"<qt>{text}</qt>" if text else "")
+            control.setAccessibleName(label)
+            self.controls[name] = control
+            if isinstance(control, QCheckBox):
+                layout.addRow(control)
+            else:
+                layout.addRow(label, control)
+        self.set_value(default)
+
+    def value(self) -> Any:
+        """Return an instance with what is shown."""
+        return self._value
+
+    def set_value(self, value: Any) -> None:
+        """Show ``value`` without emitting ``changed``."""
+        self._value = value
+        for name, control in self.controls.items():
+            shown = getattr(value, name)
+            if isinstance(control, NumberSlider):
+                control.set_value(shown)
+                continue
+            control.blockSignals(True)
+            if isinstance(control, QCheckBox):
+                control.setChecked(bool(shown))
+            elif isinstance(control, QComboBox):
+                control.setCurrentIndex(max(0, control.findData(shown)))
+            control.blockSignals(False)
+
+    def _make(self, hint: Any, field: dataclasses.Field[Any], label: str) -> QWidget:
+        name, meta = field.name, field.metadata
+        if typing.get_origin(hint) is typing.Literal:
+            box = QComboBox()
+            for choice in typing.get_args(hint):
+                box.addItem(CHOICES.get(choice, str(choice).capitalize()), choice)
+            box.currentIndexChanged.connect(lambda _: self._set(name, box.currentData(), True))
+            return box
+        if hint is bool:
+            check = QCheckBox(label)
+            check.toggled.connect(lambda on: self._set(name, on, True))
+            return check
+        if hint in (int, float):
+            low, high = meta.get("min", LIMITS[hint][0]), meta.get("max", LIMITS[hint][1])
+            step = meta.get("step", 1 if hint is int else 0.01)
+            number = NumberSlider(low, high, step, whole=hint is int, span=LIMITS[hint][1])
+            number.changed.connect(lambda value, settled: self._set(name, hint(value), settled))
+            return number
+        raise TypeError(f"no control for field {name!r} of type {hint}")
+
+    def _set(self, name: str, value: Any, settled: bool) -> None:
+        self._value = dataclasses.replace(self._value, **{name: value})
+        self.changed.emit(settled)

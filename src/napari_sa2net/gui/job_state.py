@@ -1,0 +1,83 @@
+"""What is running, in words and numbers, for the window to show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..engine.events import Progress
+
+Kind = Literal["idle", "segment", "preview", "download", "import", "save"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line of the message area."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What is running, as far as a person wants to know."""
+
+    kind: Kind = "idle"
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    cancelling: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.kind != "idle"
+
+
+@dataclass
+class Clock:
+    """Estimates the time left from the progress so far."""
+
+    now: Callable[[], float] = time.monotonic
+    _part: tuple[str, int] = ("", 0)
+    _start: tuple[float, int] = (0.0, 0)
+
+    def left(self, progress: Progress) -> float | None:
+        """Return the seconds left, or None as long as nobody can tell."""
+        if self._part != (progress.unit, progress.total):
+            self._part = (progress.unit, progress.total)
+            self._start = (self.now(), progress.done)
+            return None
+        seconds, done = self.now() - self._start[0], progress.done - self._start[1]
+        if done <= 0 or seconds < 0.5:
+            return None
+        return seconds / done * (progress.total - progress.done)
+
+
+def time_text(seconds: float) -> str:
+    """Say how long ``seconds`` is, as a person would."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size_text(size: float) -> str:
+    """Say how many bytes ``size`` is."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
+
+
+def progress_text(progress: Progress, left: float | None) -> str:
+    """Return the line in the progress bar."""
+    if progress.unit.lower() in ("b", "byte", "bytes"):
+        text = f"{size_text(progress.done)} of {size_text(progress.total)}"
+    elif progress.total > 1:
+        text = f"{progress.unit} {progress.done} of {progress.total}"
+    else:
+        text = progress.text or progress.unit
+    return text if left is None else f"{text}, about {time_text(left)} left"

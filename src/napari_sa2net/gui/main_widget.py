@@ -1,0 +1,48 @@
+"""The dock widget "SA2-Net": one tab a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from .segment_job import SegmentController, controller_of
+from .segment_widget import SegmentWidget
+
+
+class MainWidget(QWidget):  # type: ignore[misc]
+    """What opens under Plugins ▸ SA2-Net and under Layers ▸ Segment.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer it is docked in; napari passes it by this name.
+    """
+
+    # No annotation on the viewer: napari reads annotations as types, and a quoted one fails.
+    def __init__(self, napari_viewer) -> None:  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.setObjectName("SA2-Net")
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.tabs)
+        self.controller: SegmentController = controller_of(napari_viewer)
+        self.segment = SegmentWidget(napari_viewer, self.controller)
+        self.add_tab(self.segment, "Segment")
+
+    def add_tab(self, page: QWidget, title: str) -> None:
+        """Add a page; the tab bar is shown as soon as there are two."""
+        self.tabs.addTab(page, title)
+        self.tabs.tabBar().setVisible(self.tabs.count() > 1)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Ask for a dock wide enough for the controls and no wider."""
+        return QSize(370, 760)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Learn which window this is in: closing that window ends the jobs."""
+        super().showEvent(event)
+        self.controller.watch_window_of(self)

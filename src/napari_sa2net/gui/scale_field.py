@@ -1,0 +1,177 @@
+"""The size of objects in the image: one field, the same in every tab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine.errors import SA2NetError
+from . import layers, regions
+from .watching import watch
+
+AUTO = "from the layer"
+
+
+def scale_text(
+    diameter: float | None,
+    pixel_size: float | None,
+    card_diameter: float | None,
+    card_pixel_size: float | None,
+) -> str:
+    """Say by how much an image will be resampled for a model, and why.
+
+    Diameters are in pixels, pixel sizes in µm.
+    """
+    if diameter is not None and card_diameter is not None:
+        return (
+            f"The model works at {card_diameter:g} px objects: "
+            f"the image is scaled × {card_diameter / diameter:.2g}."
+        )
+    if diameter is not None:
+        return "This model has no object size of its own: the diameter is not used."
+    if pixel_size is not None and card_pixel_size is not None:
+        return (
+            f"The layer has {pixel_size:.3g} µm pixels, the model works at "
+            f"{card_pixel_size:.3g} µm: the image is scaled × {pixel_size / card_pixel_size:.2g}."
+        )
+    if card_pixel_size is not None:
+        return "The layer has no units: the image is used as it is. Give a diameter to scale it."
+    if card_diameter is not None:
+        return (
+            f"The model works at objects of about {card_diameter:g} px: the image is used as it "
+            "is. Give a diameter if yours are much smaller or larger."
+        )
+    return "The image is used as it is."
+
+
+class ScaleField(QWidget):  # type: ignore[misc]
+    """Object diameter in pixels, typed or measured by drawing a line.
+
+    ``changed`` is emitted when a person changes it.
+    """
+
+    changed = Signal()
+    failed = Signal(str)
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._layer: Any = None
+        self._axes = ""
+        self._pixel_size: float | None = None
+        self._card: Any = None
+        self._shapes: Any = None
+        self.spin = QDoubleSpinBox()
+        self.spin.setRange(0, 100_000)
+        self.spin.setDecimals(1)
+        self.spin.setSuffix(" px")
+        self.spin.setSpecialValueText(AUTO)
+        self.spin.setKeyboardTracking(False)
+        self.spin.setAccessibleName("Object diameter in pixels")
+        self.spin.setToolTip(
+            "<qt>How wide a typical object is in your image. The image is resampled so that "
+            "objects have the size the model knows, and the results are brought back. At 0 the "
+            "layer's pixel size decides, if it has units.</qt>"
+        )
+        self.measure = QPushButton("&Measure")
+        self.measure.setCheckable(True)
+        self.measure.setToolTip(
+            "<qt>Draw a line across a typical object: press, drag, let go. Its length becomes the "
+            "diameter. Press again to stop measuring.</qt>"
+        )
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addWidget(self.spin, 1)
+        row.addWidget(self.measure)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.hint)
+        self.setFocusProxy(self.spin)
+        self.spin.valueChanged.connect(self._on_typed)
+        self.measure.toggled.connect(self._on_measure)
+        watch(self, viewer.layers.events.removed, self._on_removed)
+        self._explain()
+
+    def add_to(self, form: QFormLayout) -> None:
+        """Add the field with its label to a form."""
+        form.addRow("&Diameter", self)
+
+    def diameter(self) -> float | None:
+        """Return the diameter in pixels of the image, None if it is left to the layer."""
+        return self.spin.value() or None
+
+    def set_diameter(self, value: float | None) -> None:
+        """Show a diameter without emitting ``changed``."""
+        self.spin.blockSignals(True)
+        self.spin.setValue(value or 0)
+        self.spin.blockSignals(False)
+        self._explain()
+
+    def set_layer(self, layer: Any, axes: str, pixel_size: float | None) -> None:
+        """Tell which layer is measured and the size of its pixels in µm, if known."""
+        if layer is None or layer != self._layer:
+            self.measure.setChecked(False)
+        self._layer, self._axes, self._pixel_size = layer, axes, pixel_size
+        self.measure.setEnabled(layer is not None)
+        self._explain()
+
+    def set_card(self, card: Any) -> None:
+        """Tell which model the image is for."""
+        self._card = card
+        self._explain()
+
+    def _explain(self) -> None:
+        card = self._card
+        self.hint.setText(
+            scale_text(
+                self.diameter(),
+                self._pixel_size,
+                getattr(card, "diameter", None),
+                getattr(card, "pixel_size", None),
+            )
+        )
+
+    def _on_typed(self) -> None:
+        self._explain()
+        self.changed.emit()
+
+    def _on_measure(self, on: bool) -> None:
+        self.measure.setText("Stop" if on else "&Measure")
+        if on:
+            self._shapes = regions.add_measure_layer(self._viewer, self._layer)
+            watch(self, self._shapes.events.data, self._on_drawn)
+            self.hint.setText("Draw a line across a typical object in the image.")
+            return
+        shapes, self._shapes = self._shapes, None
+        if shapes is not None and shapes in self._viewer.layers:
+            self._viewer.layers.remove(shapes)
+            if self._layer in self._viewer.layers:
+                self._viewer.layers.selection.active = self._layer
+        self._explain()
+
+    def _on_drawn(self, _: Any = None) -> None:
+        if self._shapes is None or not len(self._shapes.data):
+            return
+        try:
+            length = regions.measured_length(self._viewer, self._shapes, self._layer, self._axes)
+        except SA2NetError as error:
+            self.failed.emit(str(error))
+            return
+        self.spin.setValue(round(length, 1))
+
+    def _on_removed(self, _: Any = None) -> None:
+        if self._shapes is not None and self._shapes not in self._viewer.layers:
+            self._shapes = None
+            self.measure.setChecked(False)

@@ -1,0 +1,266 @@
+"""What the window does, without the window: jobs, results, live labels.
+
+A job belongs to the viewer. The dock can be closed and opened again at any time and finds the
+same :class:`SegmentController`, with the running job; closing the viewer's window ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from ..engine.errors import InputError
+from ..engine.events import Event, Message, Progress
+from .backend import Backend, DeviceChosen, Ran, Request
+from .job_state import Clock, JobState, Kind, Note, progress_text
+from .lifetime import disown, owned_by, unwrap, when_closed, window_of
+from .worker import Outcome, Task, Work, describe_error
+from .writer import Shown, Target, Writer
+
+log = logging.getLogger(__name__)
+
+
+class SegmentController(QObject):  # type: ignore[misc]
+    """Runs the jobs of one viewer and writes their results.
+
+    ``changed`` is emitted whenever :attr:`state`, :attr:`notes` or :attr:`shown` change,
+    ``models_changed`` when the list of models may have, with the name to choose.
+    """
+
+    changed = Signal()
+    models_changed = Signal(str)
+
+    def __init__(self, viewer: Any, backend: Any = None, writer: Any = None) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(unwrap(viewer))
+        self.backend = backend or Backend()
+        self.writer = writer or Writer()
+        self.state = JobState()
+        self.notes: list[Note] = []
+        self.device = ""
+        """What the last job ran on and why; empty before the first."""
+        self.shown: Shown | None = None
+        self.form: dict[str, Any] = {}
+        """What the window showed last, for when it is opened again."""
+        self.labelling: Any = None
+        """The label settings wanted now: those of the sliders."""
+        self._task: Task | None = None
+        self._clock = Clock()
+        self._relabel: Task | None = None
+        self._pending: tuple[Any, tuple[int, ...] | None] | None = None
+        self._windows: list[Any] = []
+        self._closed = False
+
+    # --- the five jobs ---------------------------------------------------------------------
+
+    def segment(self, request: Request, target: Target) -> None:
+        """Run the network on an image and write what comes back."""
+        self.labelling = request.labelling
+
+        def finish(ran: Ran) -> None:
+            self.shown = Shown(ran.segmentation, target, request.labelling)
+            for text in self.writer.write(self._viewer(), self.shown, ran.maps):
+                self.note(text)
+            self.labels_wanted(self.labelling, settled=True)
+
+        kind: Kind = "preview" if target.preview else "segment"
+        self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+
+    def download(self, name: str) -> None:
+        """Download a model."""
+
+        def finish(_: Any) -> None:
+            self.note(f"“{name}” is downloaded and ready to use.")
+            self.models_changed.emit(name)
+
+        self._start("download", lambda: self.backend.fetch(name), finish, f"SA2-Net: {name}")
+
+    def import_model(self, path: Path) -> None:
+        """Copy a model file into the user's models."""
+
+        def finish(entry: Any) -> None:
+            self.note(f"“{entry.card.name}” is imported and ready to use.")
+            self.models_changed.emit(entry.card.name)
+
+        self._start("import", lambda: self.backend.import_model(path), finish)
+
+    def save(self, layer: Any, path: Path) -> None:
+        """Save a result layer as it is now, a person's edits included."""
+        try:
+            write = self.writer.saving(layer, path)
+        except Exception as error:
+            self.fail(error)
+            return
+
+        def work() -> Generator[Event, None, Path]:
+            yield Progress(0, 1, "file", f"writing {path.name}")
+            return write()
+
+        self._start("save", work, lambda saved: self.note(f"Saved {saved}."))
+
+    def cancel(self) -> None:
+        """Ask the running job to stop; it does so within one tile."""
+        if self._task is not None:
+            self._task.cancel()
+            self._set_state(replace(self.state, cancelling=True, text="stopping…"))
+
+    # --- live labels -----------------------------------------------------------------------
+
+    def labels_wanted(self, labelling: Any, *, settled: bool) -> None:
+        """Make the labels again with other settings, off the GUI thread; the latest wins.
+
+        While ``settled`` is False (a slider is being dragged) only the plane shown is made.
+        During a run the settings are kept, and used when it ends.
+        """
+        self.labelling = labelling
+        if self.shown is None or self.state.kind in ("segment", "preview"):
+            return
+        idle = self._pending is None and self._relabel is None
+        if settled and idle and labelling == self.shown.labelling:
+            return
+        index = None if settled else self.writer.plane_shown(self._viewer(), self.shown)
+        self._pending = (labelling, index or None)  # a 2D image has only one plane: all
+        if self._relabel is None:
+            self._relabel_next()
+        elif settled:
+            self._relabel.cancel()
+
+    def _relabel_next(self) -> None:
+        if self._pending is None or self.shown is None or self._closed:
+            return
+        (labelling, index), self._pending = self._pending, None
+        shown = self.shown
+
+        def ended(outcome: Outcome) -> None:
+            self._relabel = None
+            if self._closed:
+                return
+            if outcome.status == "failed":
+                self.note(outcome.error, "error")
+            elif outcome.status == "done" and shown is self.shown:
+                try:
+                    self._write_relabelled(shown, outcome.result, labelling, index)
+                except Exception as error:
+                    self._failed(error)
+            self._relabel_next()
+
+        self._relabel = Task(lambda: self.backend.relabel(shown.result, labelling, index))
+        self._relabel.ended.connect(ended)
+        self._relabel.start()
+
+    def _write_relabelled(
+        self, shown: Shown, labels: Any, labelling: Any, index: tuple[int, ...] | None
+    ) -> None:
+        viewer = self._viewer()
+        if index is None:
+            shown.labelling = labelling
+            texts = self.writer.write_labels(viewer, shown, labels, labelling)
+        else:
+            shown.labelling = None
+            texts = self.writer.write_plane(viewer, shown, labels, index)
+        for text in texts:
+            self.note(text)
+        self.changed.emit()
+
+    # --- running ---------------------------------------------------------------------------
+
+    def _start(
+        self, kind: Kind, work: Work, finish: Callable[[Any], None], description: str = ""
+    ) -> None:
+        if self.state.busy or self._closed:
+            return
+        self.notes = []
+        self._clock = Clock()
+        task = Task(work, description)
+        self._task = task
+
+        def ended(outcome: Outcome) -> None:
+            self._task = None
+            self.state = JobState()
+            if self._closed:
+                return
+            if outcome.status == "done":
+                try:
+                    finish(outcome.result)
+                except Exception as error:
+                    self._failed(error)
+            elif outcome.status == "failed":
+                self.note(outcome.error, "error")
+            else:
+                self.note("Cancelled: the layers are as they were.")
+            self.changed.emit()
+
+        task.event.connect(self._on_event)
+        task.ended.connect(ended)
+        self._set_state(JobState(kind, "starting…"))
+        task.start()
+
+    def _on_event(self, event: Event) -> None:
+        if self._closed or self._task is None:
+            return
+        if isinstance(event, DeviceChosen):
+            self.device = f"{event.device}: {event.reason}"
+        if isinstance(event, Message):
+            self.note(event.text, "warning" if event.warning else "info")
+        elif isinstance(event, Progress):
+            text = progress_text(event, self._clock.left(event))
+            if self.state.cancelling:
+                text = "stopping…"
+            state = replace(self.state, text=text, done=event.done, total=event.total)
+            self._set_state(state)
+
+    def note(self, text: str, level: Any = "info") -> None:
+        """Add a line to the message area, unless it is there already."""
+        note = Note(text, level)
+        if note not in self.notes:
+            self.notes.append(note)
+        self.changed.emit()
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something could not even start."""
+        self.notes = []
+        self.note(describe_error(error), "error")
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, InputError):
+            log.exception("writing a result failed", exc_info=error)
+        self.note(describe_error(error), "error")
+
+    def _set_state(self, state: JobState) -> None:
+        self.state = state
+        self.changed.emit()
+
+    # --- the end ---------------------------------------------------------------------------
+
+    def watch_window_of(self, widget: QWidget) -> None:
+        """End everything when the main window that ``widget`` is in closes."""
+        window = window_of(widget)
+        if window is not None and window not in self._windows:
+            self._windows.append(window)
+            when_closed(window, self.shut_down)
+
+    def shut_down(self) -> None:
+        """Stop the jobs, and write nothing any more."""
+        if self._closed:
+            return
+        self._closed = True
+        for task in (self._task, self._relabel):
+            if task is not None:
+                task.cancel()
+        self.shown = self._pending = None
+        self._windows = []
+        viewer = self._viewer()
+        if viewer is not None:
+            disown(viewer, "segment")
+
+
+def controller_of(viewer: Any, **parts: Any) -> SegmentController:
+    """Return the controller of ``viewer``; ``parts`` (backend, writer) only when it is made."""
+    return owned_by(viewer, "segment", lambda: SegmentController(viewer, **parts))

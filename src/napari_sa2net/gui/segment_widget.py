@@ -1,0 +1,336 @@
+"""The tab "Segment": shows choices, hands them to the controller, shows how it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine.errors import SA2NetError
+from ..engine.instances import LabelSettings
+from . import results, saving
+from .forms import DataclassForm
+from .image_panel import ImagePanel
+from .job_state import size_text
+from .messages import MessageArea
+from .model_panel import ModelPanel
+from .resolve import Choices, is_stack, resolve
+from .scale_field import ScaleField
+from .segment_job import SegmentController
+from .worker import describe_error
+
+KEEP = {
+    "probabilities": (
+        "&Probability of each class",
+        "How likely each pixel belongs to each class, one Image layer a class.",
+    ),
+    "stages": (
+        "The four s&tages",
+        "What each of the network's four decoder stages sees: 1 − p(background), finest first.",
+    ),
+    "attention": (
+        "Atte&ntion maps",
+        "Where the network's attention (the ψ of each adaptive up-attention) lies.",
+    ),
+    "disagreement": (
+        "Disa&greement of the stages",
+        "Where the stages differ, the network is unsure: look there first.",
+    ),
+}
+LABEL_FIELDS = {
+    "result": "&Result",
+    "threshold": "Thresh&old",
+    "min_size": "Minimum si&ze",
+    "split": "Split to&uching objects",
+    "seed_threshold": "Splittin&g",
+    "fill_holes": "Fill ho&les",
+    "link": "Lin&k objects",
+}
+
+
+class SegmentWidget(QWidget):  # type: ignore[misc]
+    """Segments an image layer.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, or napari's proxy of it.
+    controller
+        Runs the jobs of that viewer.
+    """
+
+    def __init__(self, viewer: Any, controller: SegmentController) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.controller = controller
+        self.image = ImagePanel(viewer)
+        self.scale = ScaleField(viewer)
+        self.scale.add_to(self.image.form)
+        self.model = ModelPanel()
+        self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
+        self.all_planes = QCheckBox("… of &all planes of the stack")
+        self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
+        self.preview = QPushButton("Previe&w")
+        self.segment = QPushButton("&Segment")
+        self.cancel = QPushButton("&Cancel")
+        self.save = QPushButton("Sa&ve result…")
+        self.progress = QProgressBar()
+        self.messages = MessageArea()
+        self._lay_out()
+        self._connect()
+        self._restore()
+        self._refresh()
+
+    # --- building --------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.preview.setToolTip("Run on only what the canvas shows now, to try settings quickly.")
+        self.segment.setToolTip("Run on the whole image.")
+        self.segment.setDefault(True)
+        self.cancel.setToolTip("Stop the running job, at the latest after the tile at work.")
+        self.save.setToolTip(
+            "<qt>Save the selected result layer (or the last labels) as TIFF or OME-TIFF with "
+            "its pixel size.</qt>"
+        )
+        for name, (_, tip) in KEEP.items():
+            self.keep[name].setToolTip(f"<qt>{tip}</qt>")
+        self.all_planes.setToolTip(
+            "<qt>Keep the maps ticked above for every plane, not only for the one shown. Labels "
+            "are always made for all planes.</qt>"
+        )
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(2, 2, 6, 2)
+        column.addWidget(_group("Image", self.image))
+        column.addWidget(_group("Model", self.model))
+        column.addWidget(_group("Also show", *self.keep.values(), self.all_planes))
+        column.addWidget(_group("Labels (change at once)", self.labelling))
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(page)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        buttons = QHBoxLayout()
+        for button in (self.preview, self.segment, self.cancel):
+            buttons.addWidget(button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.messages)
+        layout.addWidget(self.save)
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._on_image)
+        self.scale.failed.connect(lambda text: self.controller.note(text, "error"))
+        self.model.changed.connect(self._on_model)
+        self.model.download.connect(self._on_download)
+        self.model.import_file.connect(self._on_import)
+        self.labelling.changed.connect(self._on_labelling)
+        self.preview.clicked.connect(lambda _: self._run(preview=True))
+        self.segment.clicked.connect(lambda _: self._run(preview=False))
+        self.cancel.clicked.connect(lambda _: self.controller.cancel())
+        self.save.clicked.connect(lambda _: self._on_save())
+        # Bound methods of a QObject: Qt disconnects them when this widget goes.
+        self.controller.changed.connect(self._refresh)
+        self.controller.models_changed.connect(self._list_models)
+
+    # --- what is chosen --------------------------------------------------------------------
+
+    def choices(self) -> Choices:
+        """Return what is shown."""
+        return Choices(
+            layer=self.image.layer,
+            image=self.image.image,
+            problem=self.image.problem,
+            card=self.model.entry.card if self.model.entry is not None else None,
+            channels=self.image.channels.text(),
+            diameter=self.scale.diameter(),
+            device=self.model.device_name(),
+            keep=frozenset(name for name, box in self.keep.items() if box.isChecked()),
+            all_planes=self.all_planes.isChecked(),
+            labelling=self.labelling.value(),
+        )
+
+    def _restore(self) -> None:
+        form = self.controller.form
+        self._list_models(form.get("model", ""))
+        if not form:
+            return
+        self.image.choose(form["layer"])
+        self.model.device.setCurrentIndex(self.model.device.findData(form["device"]))
+        for name, box in self.keep.items():
+            box.setChecked(name in form["keep"])
+        self.all_planes.setChecked(form["all_planes"])
+        self.scale.set_diameter(form["diameter"])
+        self.labelling.set_value(form["labelling"])
+
+    def _remember(self) -> None:
+        choices = self.choices()
+        self.controller.form = {
+            "model": choices.card.name if choices.card is not None else "",
+            "layer": choices.layer,
+            "device": choices.device,
+            "keep": choices.keep,
+            "all_planes": choices.all_planes,
+            "diameter": choices.diameter,
+            "labelling": choices.labelling,
+        }
+
+    def _on_image(self) -> None:
+        image = self.image.image
+        axes = image.axes if image is not None else ""
+        pixel_size = image.pixel_size if image is not None else None
+        self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        self._refresh()
+
+    def _on_model(self) -> None:
+        entry = self.model.entry
+        if entry is not None:
+            self.scale.set_card(entry.card)
+            self.labelling.set_value(entry.card.labelling)
+        self._refresh()
+
+    def _list_models(self, name: str = "") -> None:
+        try:
+            entries = self.controller.backend.models()
+        except Exception as error:
+            self.controller.fail(error)
+            return
+        self.model.set_entries(entries, name)
+
+    # --- what is pressed -------------------------------------------------------------------
+
+    def _run(self, *, preview: bool) -> None:
+        self._remember()
+        choices = self.choices()
+        try:
+            request, target = resolve(self._viewer, choices, preview=preview)
+            if not self._agreed(choices, request.plane is None and not preview):
+                return
+        except Exception as error:
+            self.controller.fail(error)
+            return
+        self.controller.segment(request, target)
+
+    def _agreed(self, choices: Choices, all_planes: bool) -> bool:
+        """Ask before something costly: a download, or more than 1 GB of maps."""
+        entry = self.model.entry
+        if entry.status == "remote":
+            size = size_text(entry.card.bytes)
+            text = f"The model “{entry.card.name}” must be downloaded first ({size})."
+            if entry.card.restricted:
+                text += f"\n\nIts licence, {entry.card.licence}, forbids some uses."
+            if not self.ask(text + "\n\nDownload it now and then segment?"):
+                return False
+        if choices.keep and is_stack(choices.image):
+            size = results.estimate_map_bytes(
+                choices.image, choices.keep, len(entry.card.classes), all_planes=all_planes
+            )
+            if results.too_large(size):
+                return self.ask(
+                    f"The maps of all planes need about {results.describe_bytes(size)} of memory."
+                    "\n\nKeep them all the same? (No: untick some, or “of all planes”.)"
+                )
+        return True
+
+    def ask(self, question: str) -> bool:
+        """Ask a person yes or no."""
+        answer = QMessageBox.question(self, "SA2-Net", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _on_download(self) -> None:
+        entry = self.model.entry
+        if entry.card.restricted and not self.ask(
+            f"The licence of “{entry.card.name}”, {entry.card.licence}, forbids some uses."
+            "\n\nDownload it?"
+        ):
+            return
+        self.controller.download(entry.card.name)
+
+    def _on_import(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self,
+            "Import a model file",
+            "",
+            "Models (*.safetensors *.pth *.pt *.ckpt *.pkl);;All files (*)",
+        )
+        if path:
+            self.controller.import_model(Path(path))
+
+    def _on_save(self) -> None:
+        try:
+            layer, name = self.controller.writer.to_save(self._viewer, self.controller.shown)
+        except SA2NetError as error:
+            self.controller.fail(error)
+            return
+        path, _ = QFileDialog.getSaveFileName(self, "Save result", name, saving.FILE_FILTER)
+        if path:
+            self.controller.save(layer, Path(path))
+
+    def _on_labelling(self, settled: bool) -> None:
+        self._refresh_labelling()
+        self._remember()
+        try:
+            self.controller.labels_wanted(self.labelling.value(), settled=settled)
+        except Exception as error:
+            self.controller.note(describe_error(error), "error")
+
+    # --- showing ---------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        state = self.controller.state
+        ready = not state.busy
+        for widget in (self.preview, self.segment, self.save):
+            widget.setEnabled(ready)
+        self.model.download_button.setEnabled(ready)
+        self.model.import_button.setEnabled(ready)
+        self.cancel.setEnabled(state.busy and not state.cancelling)
+        self.progress.setVisible(state.busy)
+        self.progress.setRange(0, state.total if state.total > 1 else 0)
+        self.progress.setValue(state.done)
+        self.progress.setFormat(state.text)
+        if self.controller.device:
+            self.model.show_device(self.controller.device)
+        self.all_planes.setVisible(is_stack(self.image.image))
+        self.messages.show_notes(self.controller.notes)
+        self._refresh_labelling()
+
+    def _refresh_labelling(self) -> None:
+        settings, image = self.labelling.value(), self.image.image
+        instances = settings.result == "instances"
+        controls = self.labelling.controls
+        controls["split"].setEnabled(instances)
+        controls["seed_threshold"].setEnabled(instances and settings.split)
+        link = controls["link"]
+        link.setEnabled(instances and is_stack(image))
+        axes = image.axes if image is not None else ""
+        for row in range(link.count()):
+            choice = link.itemData(row)
+            usable = choice == "none" or choice.upper() in axes
+            link.model().item(row).setEnabled(usable)
+
+
+def _group(title: str, *widgets: QWidget) -> QGroupBox:
+    box = QGroupBox(title)
+    column = QVBoxLayout(box)
+    column.setContentsMargins(6, 6, 6, 6)
+    for widget in widgets:
+        column.addWidget(widget)
+    return box

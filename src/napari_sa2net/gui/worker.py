@@ -1,0 +1,219 @@
+"""Running the engine's generators beside the window: the only code that knows of threads.
+
+Why a thread of napari's own and not superqt's or a bare one: these show in napari's activity
+dock and task list, and napari asks them to stop when it quits. What they lack is mended here:
+they swallow a ``RuntimeError`` (running out of GPU memory is one) and leave the window busy,
+they never close a generator that was stopped, and they hand on every single event.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import progress as activity_bar
+from qtpy.QtCore import QObject, Signal
+
+from ..engine.errors import SA2NetError
+from ..engine.events import Event, Message, Progress
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[], Generator[Event, None, Any]]
+"""Starts the work; called in the thread, so that heavy imports happen there."""
+
+UPDATE_INTERVAL = 0.25
+"""Seconds between two progress events handed to the window: at most four a second."""
+
+
+class JobError(SA2NetError):
+    """An error that ended a job, in words for a person; the original is its cause."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended."""
+
+    status: Literal["done", "cancelled", "failed"]
+    result: Any = None
+    error: str = ""
+    """What went wrong and what to do (``failed`` only)."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Say what ``error`` means and what to do, for the window."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, SA2NetError):
+        return text
+    lowered = text.lower()
+    if isinstance(error, MemoryError) or "out of memory" in lowered:
+        return (
+            f"Out of memory ({text}). Close other layers and programs, keep fewer results, "
+            "segment only the current plane, or choose the device “cpu”; then try again."
+        )
+    if isinstance(error, ImportError) or "dll" in lowered:
+        return (
+            f"A library could not be loaded ({text}). Run “sa2net doctor” in the terminal "
+            "that starts napari: it says what is missing and how to mend it."
+        )
+    if isinstance(error, PermissionError):
+        return f"Not allowed: {text}. Choose another folder, or change its permissions."
+    if isinstance(error, OSError):
+        return f"Reading or writing failed: {text}. Check the path and the free disk space."
+    return (
+        f"Unexpected {type(error).__name__}: {text}. Try again; if it comes back, please report "
+        "it with the text that napari's notification shows."
+    )
+
+
+def _log_warning(message: Any, category: Any, filename: str, lineno: int, *_: Any) -> None:
+    """Send a library's warning to the log: as a pop-up it would tell a person nothing."""
+    log.info("%s:%s: %s: %s", filename, lineno, category.__name__, message)
+
+
+class _EngineWorker(GeneratorWorker):
+    """A napari worker that always closes its generator and loses no error."""
+
+    def __init__(self, function: Callable[..., Any], work: Work) -> None:
+        super().__init__(function, work)
+        self._work = work
+        self.ended = threading.Event()
+
+    def work(self) -> Any:
+        """Drive the generator until it ends or someone calls ``quit``."""
+        # superqt turns warnings into pop-ups, and restores this attribute by itself.
+        warnings.showwarning = _log_warning
+        generator = None
+        try:
+            generator = self._work()
+            return self._drive(generator)
+        except Exception as error:
+            text = describe_error(error)
+            if not isinstance(error, SA2NetError):
+                log.exception("a job failed")
+            # The frames hold images and tensors; the notification would keep them for ever.
+            traceback.clear_frames(error.__traceback__)
+            raise JobError(text) from error
+        finally:
+            if generator is not None:
+                generator.close()
+            self.ended.set()
+
+    def _drive(self, generator: Generator[Event, None, Any]) -> Any:
+        shown = 0.0
+        while not self.abort_requested:
+            try:
+                event = next(generator)
+            except StopIteration as stop:
+                return stop.value
+            now = time.monotonic()
+            last = isinstance(event, Progress) and event.done >= event.total
+            if isinstance(event, Message) or last or now - shown >= UPDATE_INTERVAL:
+                shown = now if not isinstance(event, Message) else shown
+                self.yielded.emit(event)
+        self.aborted.emit()
+        return None
+
+
+def _sa2net(work: Work) -> Generator[Event, None, Any]:
+    """Give napari's task list a name; :class:`_EngineWorker` calls ``work`` itself."""
+    return (yield from work())
+
+
+class Task(QObject):  # type: ignore[misc]
+    """One piece of work in the background.
+
+    Parameters
+    ----------
+    work
+        Returns the generator to run; called in the thread.
+    description
+        Shown in napari's activity dock; empty for work too short to be shown there.
+
+    Notes
+    -----
+    ``event`` carries an :class:`~napari_sa2net.engine.events.Event`, ``ended`` the
+    :class:`Outcome`; both arrive on the main thread. ``ended`` is emitted exactly once.
+    """
+
+    event = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, work: Work, description: str = "") -> None:
+        super().__init__()
+        self.description = description
+        self._bar: Any = None
+        self._outcome: Outcome | None = None
+        self._cancelled = False
+        self._over = False
+        self._worker = create_worker(
+            _sa2net,
+            work,
+            _start_thread=False,
+            _worker_class=_EngineWorker,
+            _connect={
+                "yielded": self._on_event,
+                "returned": self._on_returned,
+                "errored": self._on_errored,
+                "finished": self._on_finished,
+            },
+        )
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next event; returns at once."""
+        self._cancelled = True
+        self._worker.quit()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._cancelled
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the thread has let go of everything; False if it took longer."""
+        return bool(self._worker.ended.wait(seconds))
+
+    def _on_event(self, event: Event) -> None:
+        if self._over:
+            return
+        if self.description and isinstance(event, Progress):
+            self._show_in_activity(event)
+        self.event.emit(event)
+
+    def _show_in_activity(self, event: Progress) -> None:
+        if self._bar is not None and self._bar.total != event.total:
+            self._bar.close()  # a job of two parts, such as a download and a run
+            self._bar = None
+        if self._bar is None:
+            self._bar = activity_bar(total=event.total, desc=self.description)
+        if event.done > self._bar.n:
+            self._bar.update(event.done - self._bar.n)
+
+    def _on_returned(self, result: Any) -> None:
+        self._outcome = Outcome("done", result)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._outcome = Outcome("failed", error=str(error))
+
+    def _on_finished(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._bar is not None:
+            self._bar.close()
+        outcome = self._outcome or Outcome("cancelled")
+        if self._cancelled and outcome.status == "done":
+            outcome = Outcome("cancelled")
+        self._outcome = None  # the result belongs to whoever listens
+        self.ended.emit(outcome)
