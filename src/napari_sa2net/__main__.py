@@ -1,0 +1,10 @@
+"""``python -m napari_sa2net`` is ``sa2net``."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

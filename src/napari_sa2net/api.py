@@ -1,0 +1,244 @@
+"""Plain calls that drive the engine's generators to their end.
+
+Every ``model=`` takes the name of a known model, the path of a model file, or a
+:class:`~napari_sa2net.engine.weights.Model`. ``progress=True`` shows a bar on stderr;
+``on_event`` is called with every event and may raise to stop the work. Warnings of the engine
+are given as Python warnings.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .engine import evaluation, events, inference, official, recipes, weights
+from .engine.evaluation import Evaluation
+from .engine.events import Event, Message
+from .engine.files import ImageFile, read_image
+from .engine.inference import Segmentation
+from .engine.options import resolve_options
+from .engine.weights import Model
+from .progress import ProgressBar
+
+__all__ = ["evaluate", "import_checkpoint", "load_model", "segment", "train"]
+
+EventHandler = Callable[[Event], None]
+Result = TypeVar("Result")
+
+
+def load_model(
+    model: str | Path | Model = "nuclei",
+    device: str = "cpu",
+    *,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+) -> Model:
+    """Return a model, after downloading it if it is a known one that is not here yet.
+
+    Parameters
+    ----------
+    model
+        A name as ``sa2net models`` lists them, the path of a model file, or a ``Model``.
+    device
+        Where its network is put.
+
+    Returns
+    -------
+    Model
+        With ``network`` and ``card``.
+
+    Raises
+    ------
+    WeightsError
+        If the model is unknown, cannot be downloaded, or its file is unusable.
+    """
+    if isinstance(model, str):
+        if Path(model).is_file():
+            model = Path(model)
+        elif weights.find_model(model).path is None:
+            _drive(weights.fetch(model), f"Downloading {model}", progress, on_event)
+    return weights.load_model(model, device)
+
+
+def import_checkpoint(path: str | Path) -> Model:
+    """Read a checkpoint of the SA2-Net authors, in either of their formats.
+
+    Raises
+    ------
+    WeightsError
+        If the file is no such checkpoint; the message tells what is missing or misshapen.
+    """
+    return official.import_checkpoint(path)
+
+
+def segment(
+    image: Any,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> Segmentation:
+    """Segment an image.
+
+    Parameters
+    ----------
+    image
+        A NumPy, dask or zarr array, several of one shape as channels, an ``ImageFile``, or the
+        path of an image, whose axes and pixel size are then used.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ….
+    **options
+        Fields of :class:`~napari_sa2net.engine.inference.SegmentOptions` (``axes``,
+        ``channels``, ``diameter``, ``pixel_size`` in µm, ``keep``, …) and of
+        :class:`~napari_sa2net.engine.instances.LabelSettings` (``threshold``, ``min_size``,
+        ``split``, ``result``, ``link``, …).
+
+    Returns
+    -------
+    Segmentation
+        With ``labels``, ``probabilities``, ``stages``, ``attention`` and ``disagreement``; of
+        the last three, what was not asked for with ``keep`` is None.
+
+    Raises
+    ------
+    InputError
+        If the image or an option does not fit.
+    WeightsError, DeviceError
+        If the model or the device cannot be used.
+    """
+    loaded = load_model(model, progress=progress, on_event=on_event)
+    if isinstance(image, (str, Path)):
+        image = read_image(image)
+    if isinstance(image, ImageFile):
+        options = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
+        image = image.array
+    resolved = resolve_options(loaded.card, device=device, **options)
+    work = inference.segment(image, loaded, resolved)
+    return _drive(work, "Segmenting", progress, on_event)
+
+
+def file_options(image: ImageFile) -> dict[str, Any]:
+    """Return the options that an image file itself tells: axes, colours and pixel size."""
+    size = image.pixel_size
+    return {
+        "axes": image.axes,
+        "rgb": image.rgb,
+        "pixel_size": None if size is None else (size[0] * size[1]) ** 0.5,
+    }
+
+
+def train(
+    recipe: str | Path,
+    data: str | Path,
+    output: str | Path | None = None,
+    device: str = "auto",
+    *,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+) -> Model:
+    """Train a model as a recipe says.
+
+    Parameters
+    ----------
+    recipe
+        TOML file, see ``recipes/``.
+    data
+        Folder that holds the recipe's data sets.
+    output
+        Where to save the model (``.safetensors``); not saved if not given.
+    checkpoint
+        File in which the state of the training is kept; if it exists, training goes on from it.
+
+    Raises
+    ------
+    InputError, TrainingError
+        If the recipe, the data or the checkpoint does not fit.
+    """
+    work = recipes.train(recipe, data, device, None if checkpoint is None else Path(checkpoint))
+    model: Model = _drive(work, "Training", progress, on_event)
+    if output is not None:
+        weights.save_model(model, output)
+    return model
+
+
+def evaluate(
+    images: Any,
+    masks: Any,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    names: Sequence[str] | None = None,
+    iou_threshold: float = 0.5,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Segment images and compare the results with their true masks.
+
+    Parameters
+    ----------
+    images, masks
+        Arrays (one, or a list), or paths: files, folders or patterns. Files belong together if
+        their names without the ending are equal; one file each always does. In a mask 0 is
+        background and every object has a number of its own.
+    names
+        Use only the images of these names.
+    iou_threshold
+        From which IoU on an object counts as found.
+    **options
+        As for :func:`segment`.
+
+    Returns
+    -------
+    Evaluation
+        With a row for each image and ``means``; ``table()`` and ``to_json()`` show it.
+    """
+    loaded = load_model(model, progress=progress, on_event=on_event)
+    work = evaluation.evaluate(
+        images,
+        masks,
+        loaded,
+        names=names,
+        iou_threshold=iou_threshold,
+        options={**options, "device": device},
+    )
+    return _drive(work, "Evaluating", progress, on_event)
+
+
+def _drive(
+    work: Generator[Event, None, Result],
+    description: str,
+    progress: bool,
+    on_event: EventHandler | None,
+) -> Result:
+    """Run to the end; messages with a warning become Python warnings unless somebody listens."""
+
+    def warn(message: Message) -> None:
+        if message.warning and on_event is None:
+            warnings.warn(message.text, UserWarning, stacklevel=_outside())
+
+    with ProgressBar(description, warn, force=True) as bar:
+
+        def handle(event: Event) -> None:
+            if isinstance(event, Message):
+                warn(event)
+            elif progress:
+                bar(event)
+            if on_event is not None:
+                on_event(event)
+
+        return events.run(work, handle)
+
+
+def _outside() -> int:
+    """Return the stack level, for a warning of the caller, of the code that uses this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("napari_sa2net"):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,142 @@
+"""What the commands share: exit codes, messages, arguments."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..engine.events import Message
+
+FAILED = 1
+USAGE = 2
+STOPPED = 130
+
+
+class UsageError(Exception):
+    """The command was called in a way that makes no sense."""
+
+
+def report(error: BaseException, debug: bool, about: str = "") -> None:
+    """Tell an error on stderr in one line; with ``debug`` where it came from as well."""
+    from ..engine.errors import SA2NetError
+
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = "the memory is not enough: close other programs, or use a smaller image"
+    elif not isinstance(error, (SA2NetError, UsageError)):
+        text = f"{type(error).__name__}: {text} (--debug shows where)"
+    print(f"sa2net: {f'{about}: ' if about else ''}{text}", file=sys.stderr)
+
+
+class Messages:
+    """Prints the engine's messages on stderr, each text once."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._told: set[str] = set()
+
+    def __call__(self, message: Message) -> None:
+        """Print one message; a quiet run tells warnings only."""
+        if message.text in self._told or (self._quiet and not message.warning):
+            return
+        self._told.add(message.text)
+        print(f"{'Warning: ' if message.warning else ''}{message.text}", file=sys.stderr)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has."""
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of model and device."""
+    parser.add_argument(
+        "--model",
+        default="nuclei",
+        metavar="NAME|FILE",
+        help="a model as 'sa2net models' lists them, or a model file (default: nuclei)",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1, mps, … (default: auto, the fastest there is)",
+    )
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Add what tells the size of the objects."""
+    parser.add_argument(
+        "--diameter",
+        type=positive,
+        metavar="PIXELS",
+        help="typical diameter of the objects in pixels of the image",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        type=positive,
+        metavar="MICROMETRES",
+        help="size of a pixel, in place of what the files say",
+    )
+
+
+def add_labelling(parser: argparse.ArgumentParser) -> None:
+    """Add how probabilities become labels; what is not given is as the model's card says."""
+    parser.add_argument(
+        "--threshold",
+        type=_share,
+        metavar="0…1",
+        help="a pixel is foreground when its probability is above this",
+    )
+    parser.add_argument(
+        "--min-size", type=_count, metavar="PIXELS", help="drop objects of fewer pixels than this"
+    )
+    parser.add_argument(
+        "--no-split",
+        dest="split",
+        action="store_const",
+        const=False,
+        help="leave touching objects together",
+    )
+    parser.add_argument(
+        "--result",
+        choices=("instances", "classes"),
+        help="a number for each object, or the number of its class",
+    )
+
+
+def labelling_options(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the options that the functions above have read."""
+    names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def positive(text: str) -> float:
+    """Read a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1, as 0.5")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return int(text)

@@ -1,0 +1,151 @@
+"""``sa2net models``: list, download, import and describe models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import FAILED, Messages, add_common, report
+
+if TYPE_CHECKING:
+    from ..engine.weights import ModelCard, ModelEntry
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("models", help="list, download, import and describe models")
+    add_common(parser)
+    parser.set_defaults(run=run_list, json=False)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    listing = actions.add_parser("list", help="list all models and whether they are here")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(run=run_list)
+
+    download = actions.add_parser("download", help="download models, to work offline later")
+    download.add_argument("names", nargs="+", metavar="NAME")
+    download.set_defaults(run=run_download)
+
+    importing = actions.add_parser(
+        "import",
+        help="add a model file: a downloaded or fine-tuned one, or an authors' checkpoint",
+    )
+    importing.add_argument("file", type=Path)
+    importing.add_argument("--name", help="name in the list (default: the file's)")
+    importing.set_defaults(run=run_import)
+
+    info = actions.add_parser("info", help="show the card of a model or of a model file")
+    info.add_argument("model", metavar="NAME|FILE")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    info.set_defaults(run=run_info)
+    for action in (listing, download, importing, info):
+        # Without a default, so that the flag before the action is not undone.
+        action.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """List the models."""
+    from ..engine.weights import available_models
+
+    entries = available_models()
+    if arguments.json:
+        print(json.dumps([_entry(entry) for entry in entries], indent=2, ensure_ascii=False))
+        return 0
+    width = max([len(entry.card.name) for entry in entries], default=0)
+    for entry in entries:
+        card = entry.card
+        state = "to download" if entry.status == "remote" else entry.status
+        restricted = " [restricted licence]" if card.restricted else ""
+        size = f"{card.bytes / 1e6:7.1f} MB"
+        print(f"{card.name:<{width}}  {state:<11}  {size}  {card.description}{restricted}")
+    return 0
+
+
+def _entry(entry: ModelEntry) -> dict[str, Any]:
+    path = None if entry.path is None else str(entry.path)
+    return {"status": entry.status, "path": path, **entry.card.to_dict()}
+
+
+def run_download(arguments: argparse.Namespace) -> int:
+    """Download models; the others go on if one fails."""
+    from ..engine.events import run
+    from ..engine.weights import fetch, find_model
+    from ..progress import ProgressBar
+
+    failed = False
+    for name in arguments.names:
+        try:
+            path = find_model(name).path
+            if path is None:
+                with ProgressBar(f"Downloading {name}", Messages()) as bar:
+                    path = run(fetch(name), bar)
+                print(f"{name} is downloaded: {path}")
+            else:
+                print(f"{name} is here already: {path}")
+        except Exception as error:
+            report(error, arguments.debug, name)
+            failed = True
+    return FAILED if failed else 0
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    """Copy a model file into the user's models."""
+    from ..engine.weights import import_model
+
+    entry = import_model(arguments.file, arguments.name)
+    print(f"{entry.card.name} is imported: {entry.path}")
+    print(f"Use it with  --model {entry.card.name}")
+    return 0
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Show a model's card."""
+    from ..engine import weights
+
+    if Path(arguments.model).is_file():
+        card, state = weights.load_model(Path(arguments.model)).card, arguments.model
+    else:
+        entry = weights.find_model(arguments.model)
+        card = entry.card
+        state = f"{entry.status}{f', {entry.path}' if entry.path else ''}"
+    if arguments.json:
+        print(json.dumps(card.to_dict(), indent=2, ensure_ascii=False))
+        return 0
+    for name, value in _lines(card, state):
+        if value:
+            print(f"{name + ':':<15} {value}")
+    return 0
+
+
+def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
+    classes = ", ".join(
+        f"{entry.name} {entry.color}{' (derived)' if entry.derived else ''}"
+        for entry in card.classes
+    )
+    norm = card.normalization
+    limits = f" {norm.low:g} … {norm.high:g}" if norm.method == "percentile" else ""
+    settings = card.labelling
+    return [
+        ("name", card.name),
+        ("is", state),
+        ("description", card.description),
+        ("modality", card.modality),
+        ("file", f"{card.file}, {card.bytes / 1e6:.1f} MB"),
+        ("SHA-256", card.sha256),
+        ("licence", f"{card.licence}{' (restricted)' if card.restricted else ''}"),
+        ("training data", card.training_data),
+        ("citation", card.citation),
+        ("network", f"width {card.base_channels}, {card.in_channels} channels in"),
+        ("channels", ", ".join(card.channels)),
+        ("classes", classes),
+        ("normalisation", f"{norm.method}{limits}"),
+        ("pixel size", f"{card.pixel_size:g} µm" if card.pixel_size else ""),
+        ("diameter", f"{card.diameter:g} pixels" if card.diameter else ""),
+        ("result", card.result),
+        ("threshold", f"{settings.threshold:g}, at least {settings.min_size} pixels"),
+        *[("figure", f"{f.name} {f.value:g}  ({f.command})") for f in card.figures],
+    ]

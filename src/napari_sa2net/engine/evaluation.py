@@ -1,0 +1,291 @@
+"""Segment images and compare the results with their true masks, image by image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from . import inference, metrics
+from .errors import InputError, SA2NetError
+from .events import Event, Message, Progress
+from .files import ImageFile, list_images, read_image
+from .options import resolve_options
+from .weights import Model
+
+FIGURES = ("dice", "iou", "average_precision")
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one image."""
+
+    name: str
+    dice: float
+    """Dice of the masks ``labels > 0``; 1 if both are empty."""
+    iou: float
+    """Intersection over union of the masks; 1 if both are empty."""
+    average_precision: float
+    """TP / (TP + FP + FN) of the objects; 1 without objects on either side, and NaN where the
+    model's result is classes, not objects."""
+    true_positives: int
+    found: int
+    """Objects in the result."""
+    true: int
+    """Objects in the truth."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a model on images with known masks: a row an image, and their means."""
+
+    rows: tuple[Row, ...]
+    model: str
+    sha256: str = ""
+    iou_threshold: float = 0.5
+    failed: tuple[tuple[str, str], ...] = ()
+    """Name and reason of the images that could not be evaluated; they count in no mean."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean over the images of each figure (every image counts alike); NaN without rows."""
+        return {
+            name: float(np.mean([getattr(row, name) for row in self.rows]))
+            if self.rows
+            else math.nan
+            for name in FIGURES
+        }
+
+    def table(self) -> str:
+        """Return the rows and their means as text."""
+        heads = ["image", "Dice", "IoU", f"AP@{self.iou_threshold:g}", "found", "true"]
+        lines = [
+            [row.name, *(_show(getattr(row, n)) for n in FIGURES), str(row.found), str(row.true)]
+            for row in self.rows
+        ]
+        means = [f"mean of {len(self.rows)}", *(_show(x) for x in self.means.values()), "", ""]
+        table = [heads, *lines, means]
+        widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
+        shown = [
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in table
+        ]
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([shown[0], rule, *shown[1:-1], rule, shown[-1]])
+
+    def to_json(self) -> str:
+        """Return everything as JSON; what is not a number is null."""
+        content = {
+            "model": self.model,
+            "sha256": self.sha256,
+            "version": self.version,
+            "iou_threshold": self.iou_threshold,
+            "settings": dict(self.settings),
+            "images": [asdict(row) for row in self.rows],
+            "means": self.means,
+            "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
+        }
+        return json.dumps(_finite(content), indent=2, ensure_ascii=False)
+
+
+def _show(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_finite(item) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def evaluate(
+    images: Any,
+    masks: Any,
+    model: Model,
+    *,
+    names: Sequence[str] | None = None,
+    iou_threshold: float = 0.5,
+    options: Mapping[str, Any] | None = None,
+) -> Generator[Event, None, Evaluation]:
+    """Segment images and compare the labels with the true masks.
+
+    Parameters
+    ----------
+    images, masks
+        Arrays (one, or a list), or paths: files, folders or patterns. Files belong together if
+        their names without the ending are equal; one file each always does. In a mask 0 is
+        background and every object has a number of its own; a mask of only one number is
+        taken apart into its connected pieces, and of a colour mask every colour is an object.
+    names
+        Use only the images whose names are among these.
+    iou_threshold
+        From which IoU on an object counts as found.
+    options
+        See :func:`~napari_sa2net.engine.options.resolve_options`.
+
+    Yields
+    ------
+    Event
+        A :class:`Progress` after every image, and a warning :class:`Message` for each that
+        fails; the others go on.
+
+    Raises
+    ------
+    InputError
+        If images and masks do not pair up, or an option does not fit.
+    """
+    if not 0 < iou_threshold <= 1:
+        raise InputError(f"The IoU threshold must be above 0 and at most 1, not {iou_threshold}.")
+    resolve_options(model.card, **dict(options or {}))  # wrong options fail before the work
+    pairs = _pairs(images, masks, names)
+    rows: list[Row] = []
+    failed: list[tuple[str, str]] = []
+    yield Progress(0, len(pairs), "image")
+    for done, (name, image, mask) in enumerate(pairs, 1):
+        try:
+            rows.append((yield from _row(name, image, mask, model, iou_threshold, options or {})))
+        except (SA2NetError, MemoryError, OSError) as error:
+            failed.append((name, str(error) or type(error).__name__))
+            yield Message(f"{name}: {failed[-1][1]}", warning=True)
+        yield Progress(done, len(pairs), "image", name)
+    from .. import __version__
+
+    return Evaluation(
+        rows=tuple(rows),
+        model=model.card.name,
+        sha256=model.card.sha256,
+        iou_threshold=iou_threshold,
+        failed=tuple(failed),
+        settings={k: v for k, v in dict(options or {}).items() if v is not None},
+        version=__version__,
+    )
+
+
+def _row(
+    name: str,
+    image: Any,
+    mask: Any,
+    model: Model,
+    iou_threshold: float,
+    options: Mapping[str, Any],
+) -> Generator[Event, None, Row]:
+    own: dict[str, Any] = {}
+    if isinstance(image, Path):
+        file = read_image(image)
+        own = {"axes": file.axes, "rgb": file.rgb}
+        if file.pixel_size:
+            own["pixel_size"] = math.sqrt(file.pixel_size[0] * file.pixel_size[1])
+        image = file.array
+    truth, remark = true_labels(mask)
+    if remark:
+        yield Message(f"{name}: {remark}")
+    given = {key: value for key, value in options.items() if value is not None}
+    work = inference.segment(image, model, resolve_options(model.card, **{**own, **given}))
+    result = None
+    while result is None:  # its tiles are not worth telling, what it warns of is
+        try:
+            event = next(work)
+        except StopIteration as stop:
+            result = stop.value
+        else:
+            if isinstance(event, Message):
+                yield event
+    labels = result.labels
+    matches = metrics.match(labels, truth, iou_threshold)
+    of_objects = (options.get("result") or model.card.result) == "instances"
+    return Row(
+        name=name,
+        dice=metrics.dice(labels, truth),
+        iou=metrics.iou(labels, truth),
+        average_precision=matches.average_precision if of_objects else math.nan,
+        true_positives=matches.true_positives,
+        found=matches.true_positives + matches.false_positives,
+        true=matches.true_positives + matches.false_negatives,
+    )
+
+
+def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
+    """Return a true mask as labels, and a remark if they are not simply its numbers."""
+    file = read_image(mask) if isinstance(mask, (str, Path)) else ImageFile(np.asarray(mask), "")
+    array = np.asarray(file.array)
+    if file.rgb:
+        colours = array[..., :3].astype(np.int64) @ np.array([1 << 32, 1 << 16, 1])
+        array = np.unique(np.concatenate([[0], colours.ravel()]), return_inverse=True)[1][1:]
+        array = array.reshape(colours.shape)
+    if array.dtype.kind == "f":
+        if not np.array_equal(array, np.round(array)):
+            raise InputError("A mask holds fractions: it must hold whole numbers, 0 background.")
+    elif array.dtype.kind not in "biu":
+        raise InputError(f"A mask of type {array.dtype} is not understood: save whole numbers.")
+    labels = array.astype(np.int64)
+    found = np.unique(labels[labels > 0])
+    if len(found) == 1:
+        pieces, count = ndimage.label(labels > 0)
+        if count > 1:
+            return pieces.astype(np.int64), f"the mask has one label: its {count} pieces are taken"
+    return labels, "every colour of the mask is taken as an object" if file.rgb else ""
+
+
+def _pairs(images: Any, masks: Any, names: Sequence[str] | None) -> list[tuple[str, Any, Any]]:
+    if _of_paths(images) != _of_paths(masks):
+        raise InputError("Give images and masks both as arrays or both as paths.")
+    if not _of_paths(images):
+        first, second = (list(x) if isinstance(x, (list, tuple)) else [x] for x in (images, masks))
+        if len(first) != len(second):
+            raise InputError(f"There are {len(first)} images and {len(second)} masks.")
+        if not first:
+            raise InputError("There is no image to evaluate.")
+        return [(f"image {i}", a, b) for i, (a, b) in enumerate(zip(first, second, strict=True))]
+    pictures, truths = (_by_name(x) for x in (images, masks))
+    if len(pictures) == len(truths) == 1 and names is None:
+        (name, image), (mask,) = *pictures.items(), truths.values()
+        return [(name, image, mask)]
+    chosen = None if names is None else set(names)
+    wanted = [name for name in pictures if chosen is None or name in chosen]
+    if not wanted:
+        raise InputError("None of the images has one of the names that were asked for.")
+    missing = [name for name in wanted if name not in truths]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise InputError(
+            f"There is no mask for {', '.join(missing[:5])}{more}: an image and its mask need the "
+            "same name without the ending."
+        )
+    return [(name, pictures[name], truths[name]) for name in wanted]
+
+
+def _of_paths(given: Any) -> bool:
+    if isinstance(given, (list, tuple)):
+        return bool(given) and isinstance(given[0], (str, Path))
+    return isinstance(given, (str, Path))
+
+
+def _by_name(given: Any) -> dict[str, Path]:
+    files = list_images(given if isinstance(given, (list, tuple)) else [given])
+    named: dict[str, Path] = {}
+    for path in files:
+        name = ImageFile(None, "", path=path).name
+        if name in named:
+            raise InputError(
+                f"{named[name]} and {path} have the same name: evaluate them in separate runs."
+            )
+        named[name] = path
+    return named

@@ -1,0 +1,87 @@
+"""Reading OME-Zarr images (0.4 and 0.5), lazily and at full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .axes import guess_axes
+from .calibration import Calibration, keep_known, micrometres
+from .errors import InputError
+from .files import ZARR_EXTRA, ImageFile
+
+
+def read_zarr(path: Path) -> ImageFile:
+    """Read an OME-Zarr image or a plain zarr array; nothing is loaded before it is indexed.
+
+    Raises
+    ------
+    InputError
+        If zarr is not installed or the folder holds no image that is understood.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise InputError(
+            f"{path.name} is a zarr folder, and reading it needs the package zarr: install it "
+            f"with  {ZARR_EXTRA}"
+        ) from error
+    try:
+        node = zarr.open(str(path), mode="r")
+    except Exception as error:  # zarr raises many kinds, some of them its own
+        raise InputError(f"{path.name} cannot be opened as zarr: {error}") from error
+    if hasattr(node, "shape"):
+        return ImageFile(node, guess_axes(node.shape), path=path, kind="zarr")
+    attributes = dict(node.attrs)
+    metadata = attributes.get("ome", attributes)
+    multiscales = metadata.get("multiscales")
+    if not multiscales:
+        inner = ", ".join(sorted(str(key) for key in node)[:5])
+        raise InputError(
+            f"{path.name} is no OME-Zarr image (it has no 'multiscales'). If it is a plate or a "
+            f"collection, give the image inside it{f': it holds {inner}' if inner else '.'}"
+        )
+    try:
+        return _first_level(node, multiscales[0], path)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"The description of {path.name} is incomplete ({type(error).__name__}: {error}): "
+            "write it again as OME-Zarr 0.4 or 0.5."
+        ) from error
+
+
+def _first_level(node: Any, multiscale: Mapping[str, Any], path: Path) -> ImageFile:
+    level = multiscale["datasets"][0]
+    array = node[level["path"]]
+    described = multiscale.get("axes") or []
+    names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in described]
+    axes = "".join(str(name).upper() for name in names)
+    if not described:
+        axes = "TCZYX"[-len(array.shape) :]  # before 0.3 the axes were always these
+    if len(axes) != len(array.shape) or not {"Y", "X"} <= set(axes) <= set("TZCYX"):
+        raise InputError(
+            f"The axes {', '.join(map(str, names))} of {path.name} are not understood: T, Z, C, Y "
+            "and X are."
+        )
+    units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
+    scale = [
+        a * b
+        for a, b in zip(
+            _scale(level.get("coordinateTransformations"), len(axes)),
+            _scale(multiscale.get("coordinateTransformations"), len(axes)),
+            strict=True,
+        )
+    ]
+    sizes: Calibration = {}
+    if units:
+        by_axis = zip(axes, scale, units, strict=True)
+        sizes = keep_known({a: micrometres(s, u) for a, s, u in by_axis if a in "ZYX"})
+    return ImageFile(array, axes, calibration=sizes, path=path, kind="OME-Zarr")
+
+
+def _scale(transformations: Sequence[Mapping[str, Any]] | None, ndim: int) -> list[float]:
+    for transformation in transformations or ():
+        if transformation["type"] == "scale" and "scale" in transformation:
+            return [float(value) for value in transformation["scale"]]
+    return [1.0] * ndim

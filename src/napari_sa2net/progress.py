@@ -1,0 +1,86 @@
+"""A progress bar in the terminal for the engine's events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from .engine.events import Evaluated, Event, Message, Progress, StepDone
+
+
+class ProgressBar:
+    """Shows events as a bar on stderr; pass it as ``on_event``.
+
+    Parameters
+    ----------
+    description
+        Shown before the bar.
+    on_message
+        Called with every :class:`Message`; the bar is out of the way meanwhile.
+    force
+        Draw the bar even where stderr is no terminal (a notebook, a log file).
+    """
+
+    def __init__(
+        self,
+        description: str = "",
+        on_message: Callable[[Message], None] | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
+        self.description = description
+        self._on_message = on_message
+        self._disable = False if force else None  # None: tqdm looks for a terminal
+        self._bar: tqdm[Any] | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Message):
+            if self._on_message is not None:
+                with tqdm.external_write_mode():
+                    self._on_message(event)
+        elif isinstance(event, Progress):
+            self._show(event.done, event.total, event.unit)
+        elif isinstance(event, StepDone):
+            bar = self._show(event.step, event.total, "step")
+            bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
+        elif isinstance(event, Evaluated) and self._on_message is not None:
+            figures = ", ".join(f"{name} {value:.3f}" for name, value in event.figures.items())
+            self(Message(f"Step {event.step}: {figures}"))
+
+    def _show(self, done: int, total: int, unit: str) -> tqdm[Any]:
+        bytewise = unit in ("byte", "bytes", "B")
+        name = "B" if bytewise else unit
+        if self._bar is None or self._bar.unit != f" {name}".rstrip():
+            self.close()
+            self._bar = tqdm(
+                total=total or None,
+                desc=self.description or None,
+                unit=f" {name}",
+                unit_scale=bytewise,
+                leave=False,
+                disable=self._disable,
+            )
+        self._bar.total = total or None
+        self._bar.update(done - self._bar.n)
+        return self._bar
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

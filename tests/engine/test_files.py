@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_sa2net.engine import files
+from napari_sa2net.engine.errors import InputError, SA2NetError
+from napari_sa2net.engine.files import list_images, read_image, write_image, write_labels
+
+
+@pytest.fixture
+def grey() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+
+
+@pytest.fixture
+def colour() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+# --- Finding -----------------------------------------------------------------------------------
+
+
+def test_a_folder_lists_its_images_in_natural_order(tmp_path: Path) -> None:
+    for name in ("a10.tif", "a2.PNG", "a1.jpeg", "notes.txt", ".hidden.tif"):
+        (tmp_path / name).touch()
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "plate.ome.zarr").mkdir()
+    (tmp_path / "plate.ome.zarr" / ".zattrs").write_text("{}")
+    names = [path.name for path in list_images([tmp_path])]
+    assert names == ["a1.jpeg", "a2.PNG", "a10.tif", "plate.ome.zarr"]
+
+
+def test_patterns_and_repetitions(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("x.tif", "y.tif", "x_labels.ome.tif"):
+        (tmp_path / "in" / name).touch()
+    given = [tmp_path / "in" / "y.tif", tmp_path / "**" / "*.tif", tmp_path / "in"]
+    found = list_images(given, skip_endings=("_labels.ome.tif",))
+    assert [path.name for path in found] == ["y.tif", "x.tif"]
+    # What is named outright is never left out.
+    own = tmp_path / "in" / "x_labels.ome.tif"
+    assert list_images([own], skip_endings=("_labels.ome.tif",)) == [own]
+
+
+def test_what_does_not_exist_is_listed_and_fails_when_read(tmp_path: Path) -> None:
+    for missing in (tmp_path / "no.tif", tmp_path / "*.tif"):
+        (listed,) = list_images([missing])
+        with pytest.raises(InputError, match="does not exist"):
+            read_image(listed)
+    with pytest.raises(InputError, match="without images"):
+        read_image(list_images([tmp_path])[0])
+
+
+# --- TIFF --------------------------------------------------------------------------------------
+
+
+def test_ome_tiff_keeps_axes_and_pixel_size_in_both_directions(tmp_path: Path) -> None:
+    labels = np.arange(2 * 3 * 8 * 9, dtype=np.int32).reshape(2, 3, 8, 9)
+    sizes = {"Z": 2.0, "Y": 0.25, "X": 0.5}
+    path = write_labels(tmp_path / "new" / "r.ome.tif", labels, "TZYX", sizes)
+    image = read_image(path)
+    assert np.array_equal(image.array, labels)
+    assert (image.axes, image.kind, image.name) == ("TZYX", "OME-TIFF", "r")
+    assert image.calibration == sizes
+    assert image.pixel_size == (0.25, 0.5)
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        assert tiff.pages[0].dtype == np.uint16
+    assert [p.name for p in path.parent.iterdir()] == ["r.ome.tif"]
+
+
+def test_many_labels_need_more_than_16_bits(tmp_path: Path) -> None:
+    labels = np.array([[0, 70000], [1, 2]], np.int64)
+    assert np.array_equal(read_image(write_labels(tmp_path / "a.tif", labels, "YX")).array, labels)
+
+
+def test_axes_are_brought_to_rows_and_columns_last(tmp_path: Path) -> None:
+    labels = np.arange(24, dtype=np.int32).reshape(4, 3, 2)
+    image = read_image(write_labels(tmp_path / "a.ome.tif", labels, "YXZ"))
+    assert image.axes == "ZYX"
+    assert np.array_equal(image.array, labels.transpose(2, 0, 1))
+
+
+def test_float16_maps_are_written_as_ome_allows(tmp_path: Path) -> None:
+    maps = np.linspace(0, 1, 4 * 5 * 6, dtype=np.float16).reshape(4, 5, 6)
+    path = write_image(tmp_path / "m.ome.tif", maps, "CYX", channel_names=["a", "b", "c", "d"])
+    image = read_image(path)
+    assert image.axes == "CYX"
+    assert image.array.dtype == np.float32
+    assert np.array_equal(image.array, maps.astype(np.float32))
+
+
+def test_ome_units_other_than_micrometres(tmp_path: Path, grey: np.ndarray) -> None:
+    metadata = {"axes": "YX", "PhysicalSizeX": 650, "PhysicalSizeXUnit": "nm",
+                "PhysicalSizeY": 0.00065, "PhysicalSizeYUnit": "mm"}  # fmt: skip
+    tifffile.imwrite(tmp_path / "a.ome.tif", grey, metadata=metadata)
+    assert read_image(tmp_path / "a.ome.tif").pixel_size == pytest.approx((0.65, 0.65))
+
+
+@pytest.mark.parametrize("unit", ["micron", "um", "\\u00B5m"])
+def test_imagej_hyperstack(tmp_path: Path, unit: str) -> None:
+    stack = np.zeros((2, 3, 4, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, resolution=(4, 4),
+                     metadata={"axes": "TZCYX", "unit": unit, "spacing": 1.5})  # fmt: skip
+    image = read_image(tmp_path / "a.tif")
+    assert (image.axes, image.kind) == ("TZCYX", "ImageJ TIFF")
+    assert image.calibration == pytest.approx({"Z": 1.5, "Y": 0.25, "X": 0.25})
+
+
+def test_pixels_without_a_unit_have_no_size(tmp_path: Path, grey: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", grey, imagej=True, resolution=(1, 1),
+                     metadata={"unit": "pixel"})  # fmt: skip
+    assert read_image(tmp_path / "a.tif").pixel_size is None
+
+
+def test_print_resolutions_are_not_believed(tmp_path: Path, grey: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "print.tif", grey, resolution=(300, 300), resolutionunit="INCH")
+    tifffile.imwrite(tmp_path / "scope.tif", grey, resolution=(20000, 20000),
+                     resolutionunit="CENTIMETER")  # fmt: skip
+    assert read_image(tmp_path / "print.tif").pixel_size is None
+    assert read_image(tmp_path / "scope.tif").pixel_size == pytest.approx((0.5, 0.5))
+
+
+def test_plain_stack_and_colours(tmp_path: Path, colour: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((12, 20, 30), np.uint8))
+    tifffile.imwrite(tmp_path / "rgb.tif", colour, photometric="rgb")
+    planar = np.ascontiguousarray(colour.transpose(2, 0, 1))
+    tifffile.imwrite(tmp_path / "planar.tif", planar, photometric="rgb", planarconfig="separate")
+    assert read_image(tmp_path / "stack.tif").axes == "ZYX"
+    for name in ("rgb.tif", "planar.tif"):
+        image = read_image(tmp_path / name)
+        assert (image.axes, image.rgb) == ("YXC", True)
+        assert np.array_equal(image.array, colour)
+
+
+def test_uncompressed_tiff_is_not_loaded(tmp_path: Path, grey: np.ndarray) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", grey)
+    assert isinstance(read_image(tmp_path / "a.tif").array, np.memmap)
+
+
+def test_palettes_and_white_is_zero(tmp_path: Path, grey: np.ndarray) -> None:
+    colormap = np.random.default_rng(2).integers(0, 2**16, (3, 256)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", grey, photometric="palette", colormap=colormap)
+    tifffile.imwrite(tmp_path / "w.tif", grey, photometric="miniswhite")
+    palette = read_image(tmp_path / "p.tif")
+    assert palette.rgb
+    assert np.array_equal(palette.array, np.moveaxis(colormap[:, grey], 0, -1))
+    assert np.array_equal(read_image(tmp_path / "w.tif").array, 255 - grey)
+
+
+def test_a_missing_codec_names_the_extra(
+    tmp_path: Path, grey: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(grey).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+
+    def without(*_: object) -> None:
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", without)
+    with pytest.raises(InputError, match=r'pip install "napari-sa2net\[formats\]"'):
+        read_image(tmp_path / "lzw.tif")
+
+
+# --- Pictures ----------------------------------------------------------------------------------
+
+
+def test_grey_and_colour_pictures(tmp_path: Path, grey: np.ndarray, colour: np.ndarray) -> None:
+    Image.fromarray(grey).save(tmp_path / "g.png")
+    Image.fromarray(colour).save(tmp_path / "c.png")
+    Image.fromarray(colour).save(tmp_path / "c.jpg")
+    assert np.array_equal(read_image(tmp_path / "g.png").array, grey)
+    image = read_image(tmp_path / "c.png")
+    assert (image.axes, image.rgb, image.kind) == ("YXC", True, "PNG")
+    assert np.array_equal(image.array, colour)
+    assert read_image(tmp_path / "c.jpg").array.shape == (20, 30, 3)
+
+
+def test_a_16_bit_png_keeps_its_values(tmp_path: Path) -> None:
+    values = np.array([[0, 1000], [40000, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    array = read_image(tmp_path / "a.png").array
+    assert np.array_equal(array, values)
+
+
+def test_one_bit_palette_and_alpha_pngs(tmp_path: Path, grey: np.ndarray) -> None:
+    bits = Image.fromarray(grey > 128)
+    assert bits.mode == "1"
+    bits.save(tmp_path / "1.png")
+    image = read_image(tmp_path / "1.png")
+    assert image.axes == "YX"
+    assert np.array_equal(image.array > 0, grey > 128)
+    palette = Image.fromarray(grey % 4).convert("P")
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    palette.save(tmp_path / "p.png")
+    image = read_image(tmp_path / "p.png")
+    assert image.rgb
+    assert np.array_equal(image.array[grey % 4 == 1], [[0, 255, 0]] * np.sum(grey % 4 == 1))
+    Image.fromarray(grey).convert("LA").save(tmp_path / "la.png")
+    assert np.array_equal(read_image(tmp_path / "la.png").array, grey)
+
+
+def test_damaged_and_unknown_files(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif", "a.jpg"):
+        (tmp_path / name).write_bytes(b"this is no image")
+        with pytest.raises(InputError, match="cannot be read"):
+            read_image(tmp_path / name)
+    (tmp_path / "a.czi").write_bytes(b"x")
+    with pytest.raises(InputError, match="unknown kind"):
+        read_image(tmp_path / "a.czi")
+
+
+# --- OME-Zarr ----------------------------------------------------------------------------------
+
+AXES = [{"name": "c", "type": "channel"}] + [
+    {"name": name, "type": "space", "unit": unit}
+    for name, unit in (("z", "micrometer"), ("y", "micrometer"), ("x", "nanometer"))
+]
+
+
+def _make_zarr(path: Path, version: str) -> np.ndarray:
+    zarr = pytest.importorskip("zarr", minversion="3.0")
+    data = np.random.default_rng(3).integers(0, 99, (2, 3, 16, 20)).astype(np.uint16)
+    group = zarr.open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
+    for name, array in (("0", data), ("1", data[..., ::2, ::2])):
+        group.create_array(name, data=np.ascontiguousarray(array))
+    levels = [
+        {"path": name, "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        for name, scale in (("0", [1, 2, 0.5, 500]), ("1", [1, 2, 1, 1000]))
+    ]
+    multiscales = [{"axes": AXES, "datasets": levels, "version": version}]
+    if version == "0.4":
+        group.attrs["multiscales"] = multiscales
+    else:
+        group.attrs["ome"] = {"version": version, "multiscales": multiscales}
+    return data
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr(tmp_path: Path, version: str) -> None:
+    data = _make_zarr(tmp_path / "a.ome.zarr", version)
+    assert list_images([tmp_path]) == [tmp_path / "a.ome.zarr"]
+    image = read_image(tmp_path / "a.ome.zarr")
+    assert (image.axes, image.kind, image.name) == ("CZYX", "OME-Zarr", "a")
+    assert image.calibration == pytest.approx({"Z": 2, "Y": 0.5, "X": 0.5})
+    assert not isinstance(image.array, np.ndarray)
+    assert np.array_equal(np.asarray(image.array[1, 2]), data[1, 2])
+
+
+def test_zarr_that_is_no_image(tmp_path: Path) -> None:
+    _make_zarr(tmp_path / "a.zarr", "0.4")
+    attributes = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    del attributes["multiscales"][0]["datasets"]
+    (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(InputError, match="incomplete"):
+        read_image(tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / ".zattrs").write_text("{}")
+    with pytest.raises(InputError, match="it holds 0, 1"):
+        read_image(tmp_path / "a.zarr")
+
+
+def test_without_zarr_the_error_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / ".zgroup").write_text("{}")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(InputError, match=r'pip install "napari-sa2net\[zarr\]"'):
+        read_image(tmp_path / "a.zarr")
+
+
+# --- Writing -----------------------------------------------------------------------------------
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_labels(tmp_path / "a.ome.tif", np.ones((4, 4), int), "YX")
+    before = path.read_bytes()
+
+    def full(file: Path, *_: object, **__: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.tifffile, "imwrite", full)
+    with pytest.raises(SA2NetError, match="No space left"):
+        write_labels(path, np.zeros((4, 4), int), "YX")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_axes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="axes"):
+        write_labels(tmp_path / "a.tif", np.zeros((4, 4), int), "ZYX")
