@@ -15,7 +15,7 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from ..engine.errors import InputError
-from ..engine.images import check_axes, guess_axes
+from ..engine.axes import check_axes, guess_axes
 from .transforms import Transform, pixel_size
 
 if TYPE_CHECKING:
@@ -200,12 +200,12 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
     if len(chosen) == 1:
         data: Any = _pixels(first)
         rgb = bool(first.rgb)
-        axes = _guess(data.shape, first, rgb=rgb)
+        axes = guess_layer_axes(first, data.shape, rgb=rgb)
     else:
         _check_equal(chosen, transform)
         data, rgb = _stack([_pixels(layer) for layer in chosen]), False
         # The layers are the channels, so no axis of a layer can be C.
-        inner = _guess(data.shape[1:], first, rgb=False)
+        inner = guess_layer_axes(first, data.shape[1:])
         axes = "C" + inner.replace("C", "T" if "Z" in inner else "Z")
     return _with_pixel_size(
         LayerImage(
@@ -219,6 +219,15 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
             stacked=len(chosen) > 1,
         )
     )
+
+
+def guess_layer_axes(layer: Any, shape: Sequence[int], *, rgb: bool = False) -> str:
+    """Guess the axes of an array (``shape``), from its layer's axis labels where it has real ones."""
+    labels = tuple(str(label) for label in layer.axis_labels)
+    # napari's defaults count from the end: "-2", or "axis -2".
+    named = any(not label.removeprefix("axis").strip().startswith("-") for label in labels)
+    shape = tuple(int(n) for n in shape)
+    return guess_axes(shape, rgb=rgb, axis_labels=labels if named else None)
 
 
 def layer_id(layer: Layer) -> str:
@@ -334,17 +343,6 @@ def _stack(arrays: list[Any]) -> Any:
         for data in arrays
     ]
     return array.stack(lazy)
-
-
-def _guess(shape: Sequence[int], layer: Any, *, rgb: bool) -> str:
-    """Guess the axes, from the layer's axis labels where it has real ones."""
-    labels = tuple(str(label) for label in layer.axis_labels)
-    named = [label for label in labels if not label.removeprefix("axis").strip().startswith("-")]
-    if rgb:
-        labels = (*labels, "c")
-    return guess_axes(
-        tuple(int(n) for n in shape), rgb=rgb, axis_labels=labels if named else None
-    )
 
 
 def _with_pixel_size(image: LayerImage) -> LayerImage:

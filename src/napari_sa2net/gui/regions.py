@@ -46,17 +46,17 @@ def current_plane(viewer: ViewerModel, layer: Any, axes: str) -> Slices:
 
 
 def plane_index(viewer: ViewerModel, image: LayerImage, layer: Any) -> tuple[int, ...]:
-    """Return the index of the shown plane over the T and Z axes of ``image``.
+    """Return the index of the shown plane over T, then Z, as far as ``image`` has them.
 
     ``image`` may be a crop; a plane outside it gives its nearest one.
     """
     slices = current_plane(viewer, layer, image.axes)
     region = image.region or tuple(slice(0, n) for n in image.layer_shape)
-    return tuple(
-        int(np.clip(part.start - outer.start, 0, outer.stop - outer.start - 1))
+    where = {
+        letter: int(np.clip(part.start - outer.start, 0, outer.stop - outer.start - 1))
         for part, outer, letter in zip(slices, region, image.layer_axes, strict=True)
-        if letter in "TZ"
-    )
+    }
+    return tuple(where[letter] for letter in "TZ" if letter in where)
 
 
 def visible_region(viewer: ViewerModel, layer: Any, axes: str) -> Slices:

@@ -1,0 +1,140 @@
+"""Saving a result to TIFF or OME-TIFF with its pixel size.
+
+In two steps, so that a window can write in a thread: :func:`read_result` copies what is needed
+from the layer, :func:`save_result` writes it without touching napari.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+
+from ..engine.axes import check_axes
+from ..engine.errors import InputError
+from ..engine.files import write_image, write_labels
+from .layers import guess_layer_axes, note_of
+from .transforms import Transform, pixel_size
+
+FILE_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff);;TIFF (*.tif *.tiff)"
+"""For a file dialog."""
+
+ENDINGS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class SaveJob:
+    """Everything a file needs, copied from a layer."""
+
+    data: NDArray[Any]
+    axes: str
+    sizes: dict[str, float]
+    """Size of a step along Z, Y and X in micrometres, where it is known."""
+    name: str
+    labels: bool
+
+
+def default_name(layer: Any) -> str:
+    """Return a file name for ``layer``, without characters that file systems refuse."""
+    name = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in str(layer.name))
+    return f"{name.strip(' .') or 'result'}.ome.tif"
+
+
+def read_result(layer: Any) -> SaveJob:
+    """Copy from a Labels or Image layer what a file needs.
+
+    A dropped channel axis, which is one stretched step in napari, is left out.
+
+    Raises
+    ------
+    InputError
+        If the layer cannot be saved.
+    """
+    if not isinstance(layer, (Labels, Image)) or getattr(layer, "rgb", False):
+        raise InputError(
+            f"{getattr(layer, 'name', layer)} is no result: choose a Labels layer or a map."
+        )
+    data = layer.data[0] if layer.multiscale else layer.data
+    axes = _axes(layer)
+    transform = Transform.from_layer(layer)
+    sizes = _sizes(transform, axes)
+    values = np.array(data)
+    if "C" in axes and values.shape[axes.index("C")] == 1:
+        values = values.squeeze(axes.index("C"))
+        axes = axes.replace("C", "")
+    return SaveJob(values, axes, sizes, str(layer.name), isinstance(layer, Labels))
+
+
+def save_result(job: SaveJob, path: str | Path) -> Path:
+    """Write what :func:`read_result` copied.
+
+    Parameters
+    ----------
+    job
+        What to write. Labels are written in 16 bits where the numbers fit, maps as float32.
+    path
+        A file ending in ``.tif`` or ``.tiff`` (``.ome.tif`` is added to a name without one);
+        both are OME-TIFF inside and hold the axes and the pixel size. An existing file is
+        replaced, only when the new one is complete.
+
+    Returns
+    -------
+    Path
+        Of the file.
+
+    Raises
+    ------
+    InputError
+        If the ending is another format's.
+    SA2NetError
+        If the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    if not path.name or path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file, such as labels.ome.tif.")
+    if not path.suffix:
+        path = path.with_name(f"{path.name}.ome.tif")
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(
+            f"{path.name} does not end in .tif or .tiff, the formats results are saved in: "
+            f"save it for example as {path.stem}.ome.tif."
+        )
+    if job.labels:
+        write_labels(path, job.data, job.axes, job.sizes, name=job.name)
+    else:
+        write_image(path, job.data, job.axes, job.sizes, name=job.name)
+    return path
+
+
+def save_layer(layer: Any, path: str | Path) -> Path:
+    """Save ``layer`` at once; see :func:`read_result` and :func:`save_result`."""
+    return save_result(read_result(layer), path)
+
+
+def _axes(layer: Any) -> str:
+    """Return the axes of ``layer``: from its note, or guessed."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    axes = str((note_of(layer) or {}).get("axes", ""))
+    try:
+        check_axes(axes, data.shape)
+    except InputError:
+        return guess_layer_axes(layer, data.shape)
+    return axes
+
+
+def _sizes(transform: Transform, axes: Sequence[str]) -> dict[str, float]:
+    """Return the size in micrometres of a step along each axis in space."""
+    sizes = {}
+    for axis, letter in enumerate(axes):
+        size = pixel_size(transform, (axis, axis)) if letter in "ZYX" else None
+        if size is not None:
+            sizes[letter] = size[0]
+    # A file's Y and X have a size together or not at all.
+    if not {"Y", "X"} <= set(sizes):
+        return {}
+    return sizes
