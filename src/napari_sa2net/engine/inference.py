@@ -1,0 +1,273 @@
+"""Segmenting images: :func:`segment`, a generator of events that returns a Segmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .devices import choose_device, is_out_of_memory
+from .errors import DeviceError, InputError, SA2NetError
+from .events import Event, Message
+from .images import Planes, normalize, to_planes
+from .instances import LabelSettings, features, label_plane
+from .network import STAGES
+from .prediction import BATCHES, Plan, Predictor
+from .scaling import choose_zoom, resample, zoomed_shape
+from .segmentation import (
+    LARGE,
+    PlaneDone,
+    Segmentation,
+    SegmentOptions,
+    TileDone,
+    derived_classes,
+    link_labels,
+    map_bytes,
+    put_plane,
+    relabel,
+    relabel_steps,
+)
+from .tiling import pad
+from .weights import Model
+
+__all__ = [
+    "LabelSettings",
+    "PlaneDone",
+    "SegmentOptions",
+    "Segmentation",
+    "TileDone",
+    "relabel",
+    "relabel_steps",
+    "segment",
+]
+
+
+def segment(
+    image: Any, model: Model, options: SegmentOptions | None = None
+) -> Generator[Event, None, Segmentation]:
+    """Segment an image, plane by plane and tile by tile.
+
+    Parameters
+    ----------
+    image
+        A NumPy, dask or zarr array of two to five axes, or several of one shape as channels.
+        Any whole, real or bool values.
+    model
+        Network and card. The network itself is not changed.
+    options
+        See :class:`SegmentOptions`.
+
+    Yields
+    ------
+    Event
+        :class:`Message` on device, scale and fallbacks; :class:`TileDone`;
+        :class:`PlaneDone`. Closing the generator stops the work and frees its memory.
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    InputError
+        If image and options do not fit each other or the model.
+    DeviceError
+        If the device is not there, fails, or has too little memory even for small tiles.
+    """
+    try:
+        return (yield from _Job(image, model, options or SegmentOptions()).run())
+    except SA2NetError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        # A RuntimeError would be swallowed by the workers that drive this in a window.
+        if is_out_of_memory(error):
+            raise DeviceError(
+                "The computer's memory ran out. Segment fewer planes at a time, keep fewer "
+                "maps, or crop the image."
+            ) from error
+        raise SA2NetError(f"Segmentation failed: {error}") from error
+
+
+class _Job:
+    """One run of :func:`segment`: what was resolved, and the results so far."""
+
+    def __init__(self, image: Any, model: Model, options: SegmentOptions) -> None:
+        card = model.card
+        self.model, self.card = model, card
+        self.planes: Planes = to_planes(
+            image,
+            options.axes,
+            options.channels,
+            model.network.in_channels,
+            rgb=options.rgb,
+            colour_order=card.colour_order,
+            exact=card.normalization.method in ("none", "scale"),
+        )
+        self.stack = self.planes.stack
+        self.settings = options.labelling or card.labelling
+        self.options = replace(options, labelling=self.settings, axes=self.planes.axes)
+        self.derived = derived_classes(card)
+        self.numbers = self._numbers(options.planes)
+        self.map_numbers = frozenset(self._numbers(options.map_planes))
+        self.zoom, self.zoom_text = choose_zoom(self.stack.plane_shape, card, options)
+        self.messages: list[str] = []
+
+    def run(self) -> Generator[Event, None, Segmentation]:
+        choice = choose_device(self.options.device)
+        yield self._say(f"Running on {choice.reason}")
+        if self.zoom_text:
+            yield self._say(self.zoom_text)
+        yield from self._warn_of_size()
+        self._allocate()
+        kind = choice.device.split(":")[0]
+        plan = Plan(
+            choice.device,
+            self.options.batch or BATCHES.get(kind, 1),
+            self.options.tile // 16 * 16,
+            self.options.discard,
+            self.options.blend,
+        )
+        predictor = Predictor(self.model.network, plan)
+        try:
+            yield from self._all_planes(predictor)
+        finally:
+            predictor.close()
+        warning = link_labels(self.labels, self.stack, self.settings)
+        if warning:
+            yield self._say(warning, warning=True)
+        self.messages += predictor.messages
+        return self._result(plan.device)
+
+    def _all_planes(self, predictor: Predictor) -> Generator[Event, None, None]:
+        count = 0
+        for place, number in enumerate(self.numbers):
+            predictor.stages = self._wants(number, "stages", "disagreement")
+            predictor.attention = self._wants(number, "attention")
+            x = self._prepared(number)
+            maps = yield from predictor.plane(x, number, len(self.numbers) - place - 1)
+            plane = self._store(number, maps, predictor)
+            count = put_plane(self.labels, self.stack, number, plane, self.settings, count)
+            finished = self.stack.view(self.labels, number).copy()
+            yield PlaneDone(number, self.stack.index(number), finished)
+
+    def _prepared(self, number: int) -> NDArray[np.float32]:
+        """Read, normalise, resample and pad a plane: (C, H, W)."""
+        raw = self.planes.read(number)
+        normalization = self.card.normalization
+        if normalization.method == "scale":
+            raw = _as_bytes(raw, np.dtype(self.planes.arrays[0].dtype), normalization.divisor)
+        x = normalize(raw, normalization)
+        return pad(resample(x, zoomed_shape(self.stack.plane_shape, self.zoom)))
+
+    def _store(
+        self, number: int, maps: NDArray[np.float32], predictor: Predictor
+    ) -> NDArray[np.int32]:
+        """Bring a plane's maps to the image's scale, keep what is wanted, and label it."""
+        height, width = zoomed_shape(self.stack.plane_shape, self.zoom)
+        maps = resample(maps[:, :height, :width], self.stack.plane_shape)
+        k = predictor.classes
+        probabilities = maps[:k].astype(np.float16)
+        if self.probabilities is not None:
+            self.stack.view(self.probabilities, number)[...] = probabilities
+        if predictor.stages:
+            stages = maps[k : k + STAGES]
+            if self.stages is not None:
+                self.stack.view(self.stages, number)[...] = stages
+            if self.disagreement is not None:
+                spread = stages.max(axis=0) - stages.min(axis=0)
+                self.stack.view(self.disagreement, number)[...] = spread
+        if predictor.attention and self.attention is not None:
+            self.stack.view(self.attention, number)[...] = maps[-STAGES:]
+        # From the rounded probabilities, so that relabelling gives the same.
+        return label_plane(probabilities, self.settings, derived=self.derived)
+
+    def _allocate(self) -> None:
+        shape, keep = self.stack.shape, self.options.keep
+        classes = max(2, self.card.num_classes)
+        several = classes - 1 - len(self.derived) > 1 and self.settings.result == "instances"
+
+        def maps(wanted: bool, *leading: int) -> NDArray[np.float16] | None:
+            return np.zeros((*leading, *shape), np.float16) if wanted else None
+
+        self.labels = np.zeros(shape, np.int32)
+        # The class of an instance is looked up at the end.
+        needed = self.options.relabel or "probabilities" in keep or several
+        self.probabilities = maps(needed, classes)
+        self.stages = maps("stages" in keep, STAGES)
+        self.attention = maps("attention" in keep, STAGES)
+        self.disagreement = maps("disagreement" in keep)
+
+    def _result(self, device: str) -> Segmentation:
+        from .. import __version__
+
+        return Segmentation(
+            labels=self.labels,
+            probabilities=self.probabilities,
+            stages=self.stages,
+            attention=self.attention,
+            disagreement=self.disagreement,
+            features=features(
+                self.labels, self.probabilities, derived=self.derived, result=self.settings.result
+            ),
+            axes=self.stack.axes,
+            card=self.card,
+            options=self.options,
+            device=device,
+            planes=self.numbers,
+            zoom=self.zoom,
+            messages=tuple(self.messages),
+            version=__version__,
+        )
+
+    def _numbers(self, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
+        """Check numbers of planes; all of them if not given."""
+        count = len(self.stack)
+        if wanted is None:
+            return tuple(range(count))
+        outside = [number for number in wanted if not 0 <= number < count]
+        if outside or not wanted:
+            raise InputError(
+                f"There is no plane {outside[0] if outside else '()'}: the image has {count} "
+                f"plane(s), numbered 0 to {count - 1}."
+            )
+        return tuple(sorted(set(wanted)))
+
+    def _wants(self, number: int, *names: str) -> bool:
+        return number in self.map_numbers and bool(self.options.keep.intersection(names))
+
+    def _warn_of_size(self) -> Generator[Event, None, None]:
+        # Pages of zeros take no memory until they are written to.
+        pixels = math.prod(self.stack.plane_shape)
+        kept = replace(self.options, keep=frozenset())
+        size = len(self.numbers) * map_bytes((pixels,), self.card.num_classes, kept)
+        planes = len(self.map_numbers & set(self.numbers))
+        maps = replace(self.options, relabel=False)
+        size += planes * (map_bytes((pixels,), self.card.num_classes, maps) - 4 * pixels)
+        if size > LARGE:
+            yield self._say(
+                f"The results will take {size / 1e9:.1f} GB of memory. To need less, keep fewer "
+                "maps, keep them of fewer planes, or segment fewer planes.",
+                warning=True,
+            )
+
+    def _say(self, text: str, warning: bool = False) -> Message:
+        self.messages.append(text)
+        return Message(text, warning)
+
+
+def _as_bytes(
+    raw: NDArray[np.float32], dtype: np.dtype[Any], divisor: float
+) -> NDArray[np.float32]:
+    """Bring values to 0 … ``divisor``, for models that were fed the bytes of 8-bit images."""
+    if dtype == np.uint8:
+        return raw
+    low, high = float(raw.min()), float(raw.max())
+    if low >= 0 and high <= 1 and dtype.kind in "fb":
+        return raw * np.float32(divisor)
+    if low >= 0 and high <= divisor:
+        return raw
+    return (raw - np.float32(low)) * np.float32(divisor / max(high - low, 1e-6))

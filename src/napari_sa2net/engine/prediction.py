@@ -1,0 +1,227 @@
+"""The network on one plane, tile by tile, with what to do when memory runs out."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .devices import free_memory, is_out_of_memory
+from .errors import DeviceError, SA2NetError
+from .events import Event, Message
+from .network import STAGES, SA2Net
+from .segmentation import TileDone
+from .tiling import GRID, Stitcher, Tile, tile_grid
+
+SMALLEST_TILE = 64
+"""Tiles are not halved below this."""
+
+BATCHES = {"cpu": 1, "mps": 4, "cuda": 8}
+"""Tiles computed at a time, by kind of device."""
+
+
+@dataclass
+class Plan:
+    """Where the network runs and how the plane is cut; changes when memory runs out."""
+
+    device: str
+    batch: int
+    tile: int
+    discard: int
+    blend: int
+    asked_tile: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asked_tile = self.tile
+
+    def grid(self, shape: tuple[int, int]) -> list[Tile]:
+        """Return the tiles of a padded plane."""
+        # A small tile cannot give away as much of itself.
+        discard = min(self.discard, self.tile // 4 // GRID * GRID)
+        blend = min(self.blend, self.tile - 2 * discard - GRID)
+        return tile_grid(shape, self.tile, discard, blend)
+
+    def shrink(self, used: int, side: int) -> str:
+        """Take less memory: halve the batch, then the tile, then go to the CPU.
+
+        Parameters
+        ----------
+        used
+            Tiles that were computed together when memory ran out.
+        side
+            Longest side of the tiles.
+
+        Returns
+        -------
+        str
+            What was done, for a person.
+
+        Raises
+        ------
+        DeviceError
+            If nothing is left to do.
+        """
+        where = f"The memory of {self.device} ran out"
+        if used > 1:
+            self.batch = used // 2
+            return f"{where}: going on with {self.batch} tile(s) at a time."
+        half = min(self.tile, side) // 2 // GRID * GRID
+        if half >= SMALLEST_TILE:
+            self.tile = half
+            return f"{where}: going on with tiles of {half} pixels."
+        if self.device != "cpu":
+            # In steps of the asked size: what the GPU had too little of, the CPU may have.
+            self.device, self.batch, self.tile = "cpu", BATCHES["cpu"], self.asked_tile
+            return f"{where} even for small tiles: going on with the CPU, which is slower."
+        raise DeviceError(
+            "The computer's memory ran out even for a single small tile. Close other programs, "
+            "crop the image, or use a smaller model."
+        )
+
+
+class Predictor:
+    """Runs a copy of the network on planes. Close it to free the device's memory.
+
+    Parameters
+    ----------
+    network
+        It is copied: the caller's keeps its mode, device and memory layout.
+    plan
+        Device, batch and tiles.
+    """
+
+    def __init__(self, network: SA2Net, plan: Plan) -> None:
+        self.plan = plan
+        self.classes = max(2, network.num_classes)
+        self.stages = False
+        """Whether the next plane's stages are wanted."""
+        self.attention = False
+        """Whether the next plane's attention maps are wanted."""
+        self.done = 0
+        """Tiles done so far."""
+        self.messages: list[str] = []
+        """What was said about memory."""
+        self._source = network
+        self._network: SA2Net | None = None
+
+    @property
+    def maps(self) -> int:
+        """The number of maps a plane gives."""
+        return self.classes + STAGES * (self.stages + self.attention)
+
+    def close(self) -> None:
+        """Free the copy of the network and the device's memory."""
+        self._network = None
+        free_memory(self.plan.device)
+
+    def plane(
+        self, x: NDArray[np.float32], number: int, later: int = 0
+    ) -> Generator[Event, None, NDArray[np.float32]]:
+        """Run the network over a padded plane; an event a tile.
+
+        Parameters
+        ----------
+        x
+            (C, H, W), sides multiples of 16.
+        number
+            The plane's number, for the events.
+        later
+            Planes still to come, for the events.
+
+        Returns
+        -------
+        ndarray
+            (maps, H, W): probability of each class, then the stages, then the attention maps.
+        """
+        shape = (x.shape[1], x.shape[2])
+        stitcher = Stitcher(self.maps, shape)
+        grid = self.plan.grid(shape)
+        todo = deque(grid)
+        while todo:
+            chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
+            values = self._try(x, chunk)
+            if values is None:
+                self.messages.append(self._make_room(chunk))
+                yield Message(self.messages[-1], warning=True)
+                grid = self.plan.grid(shape)
+                todo = deque(tile for tile in grid if not stitcher.covers(tile))
+                continue
+            total = self.done + len(chunk) + len(todo) + later * len(grid)
+            for tile, value in zip(chunk, values, strict=True):
+                stitcher.add(tile, value)
+                self.done += 1
+                yield TileDone(self.done, total, plane=number)
+        return stitcher.result()
+
+    def _try(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32] | None:
+        """Return the maps (B, maps, h, w) of the tiles, or None if memory ran out."""
+        try:
+            return self._run(x, tiles)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise _explained(error, self.plan.device) from error
+        # The error, and with it the frames that hold tensors, is gone by now.
+        return None
+
+    def _run(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32]:
+        if self._network is None:
+            self._network = _prepared(self._source, self.plan.device)
+        batch = np.stack([x[:, tile.slices[0], tile.slices[1]] for tile in tiles])
+        with torch.inference_mode():
+            inputs = torch.from_numpy(batch).to(self.plan.device)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            if self.attention:
+                found = self._network.explain(inputs)
+                logits, attention = found.logits, found.attention
+            else:
+                logits, attention = self._network(inputs), []
+            parts = [probabilities(logits[0])]
+            if self.stages:
+                parts += [1 - probabilities(stage)[:, :1] for stage in logits]
+            out: NDArray[np.float32] = torch.cat([*parts, *attention], dim=1).float().cpu().numpy()
+        return out
+
+    def _make_room(self, tiles: Sequence[Tile]) -> str:
+        """Shrink the plan after memory ran out, and free what can be freed."""
+        before = self.plan.device
+        tile = tiles[0]
+        side = max(tile.y[1] - tile.y[0], tile.x[1] - tile.x[0])
+        text = self.plan.shrink(len(tiles), side)
+        if self.plan.device != before:
+            self._network = None
+        free_memory(before)
+        return text
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities (B, K, H, W) of logits, background first.
+
+    A single logit is that of the only object class: its two classes are returned.
+    """
+    if logits.shape[1] == 1:
+        p = torch.sigmoid(logits)
+        return torch.cat([1 - p, p], dim=1)
+    return torch.softmax(logits, dim=1)
+
+
+def _prepared(network: SA2Net, device: str) -> SA2Net:
+    ready = copy.deepcopy(network).eval().requires_grad_(False)
+    return ready.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _explained(error: BaseException, device: str) -> SA2NetError:
+    """Turn an error of torch into one for a person (never a RuntimeError: see events)."""
+    if isinstance(error, SA2NetError):
+        return error
+    lines = str(error).splitlines()
+    text = lines[0] if lines else type(error).__name__
+    if device == "cpu":
+        return SA2NetError(f"The network failed: {text}. Please report this with the model used.")
+    return DeviceError(
+        f"The network failed on {device}: {text}. Choose the device cpu, or update the driver."
+    )

@@ -1,0 +1,108 @@
+"""Bringing an image to the scale a model was trained at, and the results back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .segmentation import SegmentOptions
+
+if TYPE_CHECKING:
+    from .cards import ModelCard
+
+ZOOM_LIMITS = (1 / 20, 10.0)
+"""Least and largest factor of a side. Beyond, a size was surely mistyped."""
+
+SIDE_LIMIT = 100_000
+"""Longest side in pixels that an image is enlarged to."""
+
+NEAR_ONE = 0.02
+"""A zoom this near to 1 changes nothing the network notices, and is left out."""
+
+
+def choose_zoom(
+    shape: tuple[int, int], card: ModelCard, options: SegmentOptions
+) -> tuple[tuple[float, float], str]:
+    """Return by what an image is resampled (height, width), and a sentence on why.
+
+    Parameters
+    ----------
+    shape
+        Height and width of the image.
+    card
+        Card of the model, which may have a working diameter or pixel size.
+    options
+        With the ``diameter`` of objects or the ``pixel_size`` of the image. The diameter goes
+        first. The sentence is empty if neither is given.
+
+    Raises
+    ------
+    InputError
+        If the zoom is beyond what makes sense.
+    """
+    if options.diameter is None and options.pixel_size is None:
+        return (1.0, 1.0), ""
+    if options.diameter is not None and card.diameter is not None:
+        zoom = (card.diameter / options.diameter,) * 2
+        why = f"objects of {options.diameter:g} pixels become {card.diameter:g} pixels"
+    elif options.pixel_size is not None and card.pixel_size is not None:
+        size = options.pixel_size
+        sizes = size if isinstance(size, tuple) else (size,)
+        zoom = (sizes[0] / card.pixel_size, sizes[-1] / card.pixel_size)
+        why = f"pixels of {' × '.join(f'{s:g}' for s in sizes)} µm become {card.pixel_size:g} µm"
+    else:
+        have = "diameter" if options.diameter is not None else "pixel size"
+        if have == "pixel size":
+            return (1.0, 1.0), ""  # most images have one; nothing was asked for
+        return (1.0, 1.0), f"The model has no working {have}: the image is used as it is."
+    if all(abs(z - 1) <= NEAR_ONE for z in zoom):
+        return (1.0, 1.0), ""
+    _check_zoom(shape, zoom, why)
+    return zoom, f"The image is resampled by {_text(zoom)} for the network: {why}."
+
+
+def zoomed_shape(shape: tuple[int, int], zoom: tuple[float, float]) -> tuple[int, int]:
+    """Return height and width after resampling, at least 1."""
+    return max(1, round(shape[0] * zoom[0])), max(1, round(shape[1] * zoom[1]))
+
+
+def resample(planes: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return (C, H, W) resampled to ``shape``: linear, smoothed first where it shrinks."""
+    if tuple(planes.shape[-2:]) == tuple(shape):
+        return np.asarray(planes, dtype=np.float32)
+    from skimage.transform import resize  # slow to import, and seldom needed
+
+    shrinks = shape[0] < planes.shape[-2] or shape[1] < planes.shape[-1]
+    out = np.empty((len(planes), *shape), np.float32)
+    for source, target in zip(planes, out, strict=True):
+        target[...] = resize(
+            np.asarray(source, dtype=np.float32),
+            shape,
+            order=1,
+            mode="edge",
+            anti_aliasing=shrinks,
+            preserve_range=True,
+        )
+    return out
+
+
+def _check_zoom(shape: tuple[int, int], zoom: tuple[float, float], why: str) -> None:
+    low, high = ZOOM_LIMITS
+    if not all(low <= z <= high for z in zoom):
+        raise InputError(
+            f"The image would be resampled by {_text(zoom)} ({why}), which is beyond {low:g} to "
+            f"{high:g}: check the diameter or the pixel size and its unit."
+        )
+    sides = zoomed_shape(shape, zoom)
+    if max(zoom) > 1 and max(sides) > SIDE_LIMIT:
+        raise InputError(
+            f"The image would be enlarged to {sides[0]} × {sides[1]} pixels ({why}): crop it, or "
+            "check the diameter or the pixel size."
+        )
+
+
+def _text(zoom: tuple[float, float]) -> str:
+    return f"{zoom[0]:.3g}" if zoom[0] == zoom[1] else f"{zoom[0]:.3g} × {zoom[1]:.3g}"

@@ -1,0 +1,364 @@
+"""What a segmentation is asked for and what it gives. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axes import Stack
+from .errors import InputError
+from .events import Event, Message, Progress, run
+from .instances import Labels, LabelSettings, features, label_plane, link_stack
+from .tiling import check_tiling
+
+if TYPE_CHECKING:
+    from .cards import ModelCard
+
+MAPS = ("probabilities", "stages", "attention", "disagreement")
+"""What can be kept besides the labels."""
+
+LARGE = 10**9
+"""Maps of more bytes than this are warned of."""
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How an image is segmented. Everything is checked when it is made."""
+
+    axes: str | None = field(
+        default=None,
+        metadata={"help": "A letter of TZCYX for each axis of the image; guessed if empty."},
+    )
+    rgb: bool = field(
+        default=False, metadata={"help": "The channels are the colours red, green and blue."}
+    )
+    channels: tuple[int, ...] | None = field(
+        default=None,
+        metadata={
+            "help": "Channels to use, in the order the model wants them; one is used alone. "
+            "If empty: the colours, or all if the model takes as many."
+        },
+    )
+    device: str = field(
+        default="auto",
+        metadata={"help": "auto, cpu, cuda, cuda:1, mps. Auto takes the fastest."},
+    )
+    pixel_size: float | tuple[float, float] | None = field(
+        default=None,
+        metadata={
+            "help": "Size of a pixel in µm (or of its height and width); the image is resampled "
+            "to the model's pixel size.",
+            "min": 0.0,
+        },
+    )
+    diameter: float | None = field(
+        default=None,
+        metadata={
+            "help": "Usual diameter of an object in pixels of this image; the image is resampled "
+            "so that it has the model's. Goes before the pixel size.",
+            "min": 0.0,
+        },
+    )
+    tile: int = field(
+        default=512,
+        metadata={
+            "help": "Side of a tile in pixels. Larger is quicker and needs more memory.",
+            "min": 64,
+            "max": 8192,
+            "step": 16,
+        },
+    )
+    discard: int = field(
+        default=16,
+        metadata={
+            "help": "Pixels thrown away at the inner border of each tile. With 96 the result is "
+            "that of the whole image within 0.001.",
+            "min": 0,
+            "max": 512,
+            "step": 16,
+        },
+    )
+    blend: int = field(
+        default=48,
+        metadata={
+            "help": "Pixels over which neighbouring tiles fade into each other.",
+            "min": 0,
+            "max": 512,
+            "step": 16,
+        },
+    )
+    batch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Tiles computed at a time; if empty 1 on the CPU and more on a GPU.",
+            "min": 1,
+            "max": 256,
+        },
+    )
+    labelling: LabelSettings | None = field(
+        default=None,
+        metadata={"help": "How probabilities become labels; the model's own if empty."},
+    )
+    keep: frozenset[str] = field(
+        default=frozenset(),
+        metadata={"help": "Maps to keep besides the labels: stages, attention, disagreement."},
+    )
+    planes: tuple[int, ...] | None = field(
+        default=None,
+        metadata={"help": "Numbers of the planes to segment, counted over T, then Z; all if empty"},
+    )
+    map_planes: tuple[int, ...] | None = field(
+        default=None,
+        metadata={
+            "help": "Numbers of the planes whose stages, attention and disagreement are kept; "
+            "all if empty."
+        },
+    )
+    relabel: bool = field(
+        default=True,
+        metadata={
+            "help": "Keep the probabilities, so that threshold, size and splitting can be changed "
+            "without running the network again (2 bytes a class and pixel)."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.keep) - set(MAPS))
+        if unknown:
+            raise InputError(
+                f"keep does not know {', '.join(unknown)}: choose from {', '.join(MAPS)}."
+            )
+        check_tiling(self.tile, self.discard, self.blend)
+        if self.batch is not None and self.batch < 1:
+            raise InputError("batch is the number of tiles at a time: give 1 or more.")
+        for what, value in (("pixel_size", self.pixel_size), ("diameter", self.diameter)):
+            sizes = value if isinstance(value, tuple) else () if value is None else (value,)
+            if not all(math.isfinite(size) and size > 0 for size in sizes) or len(sizes) > 2:
+                raise InputError(f"{what} is {value}: give a length above 0, or leave it out.")
+        # Lists are welcome; what is kept must not change under us.
+        object.__setattr__(self, "keep", frozenset(self.keep))
+        for name in ("channels", "planes", "map_planes"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(int(n) for n in value))
+
+
+@dataclass(frozen=True)
+class TileDone(Progress):
+    """A tile has gone through the network; ``done`` and ``total`` count those of all planes."""
+
+    plane: int = 0
+    """The plane's number."""
+
+
+@dataclass(frozen=True)
+class PlaneDone(Event):
+    """A plane is finished."""
+
+    plane: int
+    """Its number, counted over T, then Z."""
+    index: tuple[int, ...]
+    """Where it lies along T and Z, as far as the image has these axes."""
+    labels: Labels = field(repr=False, compare=False)
+    """(H, W), a copy; numbers are unique across planes, and linking is yet to come."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The result of :func:`~napari_sa2net.engine.inference.segment`.
+
+    All arrays have the image's shape without its channel axis (``*shape`` below), whatever was
+    segmented of it: planes not asked for are 0.
+    """
+
+    labels: Labels
+    """(*shape) int32: instance numbers, unique across planes, or class numbers; 0 background."""
+    probabilities: NDArray[np.float16] | None
+    """(K, *shape): probability of each class, background first; a binary model has two classes.
+    None only if neither kept nor wanted for relabelling."""
+    stages: NDArray[np.float16] | None
+    """(4, *shape): 1 − probability of background at each stage, finest first, if kept."""
+    attention: NDArray[np.float16] | None
+    """(4, *shape): attention map ψ of each AuA, finest first, in [0, 1], if kept."""
+    disagreement: NDArray[np.float16] | None
+    """(*shape): largest minus smallest of the four stages, in [0, 1], if kept."""
+    features: dict[str, NDArray[Any]]
+    """Columns ``index``, ``class`` and ``area`` (pixels, voxels), a row for each number."""
+    axes: str
+    """A letter of ``"TZYX"`` for each axis of ``labels``."""
+    card: ModelCard
+    """The model's card."""
+    options: SegmentOptions
+    """As given, with ``labelling`` and ``axes`` as they were used."""
+    device: str
+    """Where the network ran; the last one if it had to change."""
+    planes: tuple[int, ...]
+    """Numbers of the planes that were segmented."""
+    zoom: tuple[float, float]
+    """By what the image was resampled for the network (height, width)."""
+    messages: tuple[str, ...] = ()
+    """What a person should know: choices, fallbacks, warnings."""
+    version: str = ""
+    """Version of this package."""
+
+    @property
+    def stack(self) -> Stack:
+        """Shape and planes of the arrays."""
+        return Stack(self.axes, self.labels.shape)
+
+    @property
+    def labelling(self) -> LabelSettings:
+        """The settings that made ``labels``."""
+        return self.options.labelling or self.card.labelling
+
+
+def derived_classes(card: ModelCard) -> tuple[int, ...]:
+    """Return the numbers of the card's derived classes."""
+    return tuple(i for i, info in enumerate(card.classes) if info.derived)
+
+
+def map_bytes(shape: Sequence[int], num_classes: int, options: SegmentOptions) -> int:
+    """Return how many bytes a segmentation's maps take, labels included.
+
+    Parameters
+    ----------
+    shape
+        Of the result: the image's without its channel axis. Give one plane's for maps of a
+        single plane.
+    num_classes
+        Of the model.
+    options
+        What is kept.
+    """
+    pixels = math.prod(int(n) for n in shape)
+    maps = max(2, num_classes) if options.relabel or "probabilities" in options.keep else 0
+    maps += 4 * (("stages" in options.keep) + ("attention" in options.keep))
+    maps += "disagreement" in options.keep
+    return pixels * (4 + 2 * maps)
+
+
+def relabel(
+    segmentation: Segmentation,
+    settings: LabelSettings,
+    plane: int | Sequence[int] | None = None,
+) -> Labels:
+    """Make labels from the kept probabilities again, without the network.
+
+    Parameters
+    ----------
+    segmentation
+        Result of a run; it is not changed.
+    settings
+        New settings.
+    plane
+        The number of a plane, or its place along T and Z, to label only that: quick, for
+        while a slider is dragged. Its instance numbers are 1 … n.
+
+    Returns
+    -------
+    ndarray of int32
+        (H, W) of the plane, or all labels in the image's shape, as a run would give them.
+
+    Raises
+    ------
+    InputError
+        If the probabilities were not kept, or there is no such plane.
+    """
+    if plane is None:
+        return run(relabel_steps(segmentation, settings)).labels
+    stack = segmentation.stack
+    try:
+        number = plane if isinstance(plane, int) else _number(stack, plane)
+        probabilities = stack.view(_probabilities(segmentation), number)
+    except (ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"There is no plane {plane}: the result has {len(stack)} of them, from 0 on."
+        ) from error
+    return label_plane(probabilities, settings, derived=derived_classes(segmentation.card))
+
+
+def relabel_steps(
+    segmentation: Segmentation, settings: LabelSettings
+) -> Generator[Event, None, Segmentation]:
+    """Like :func:`relabel`, as a generator: an event a plane, so that it can be stopped.
+
+    Returns
+    -------
+    Segmentation
+        With new ``labels``, ``features`` and ``options.labelling``; the maps are shared.
+    """
+    probabilities = _probabilities(segmentation)
+    stack = segmentation.stack
+    derived = derived_classes(segmentation.card)
+    labels = np.zeros(segmentation.labels.shape, np.int32)
+    count = 0
+    for done, number in enumerate(segmentation.planes, start=1):
+        plane = label_plane(stack.view(probabilities, number), settings, derived=derived)
+        count = put_plane(labels, stack, number, plane, settings, count)
+        yield Progress(done, len(segmentation.planes), "plane")
+    warning = link_labels(labels, stack, settings)
+    if warning:
+        yield Message(warning, warning=True)
+    return replace(
+        segmentation,
+        labels=labels,
+        features=features(labels, probabilities, derived=derived, result=settings.result),
+        options=replace(segmentation.options, labelling=settings),
+    )
+
+
+def put_plane(
+    labels: Labels, stack: Stack, number: int, plane: Labels, settings: LabelSettings, count: int
+) -> int:
+    """Write a plane's labels (numbered from 1 on) into those of the stack.
+
+    Returns the highest instance number so far, given as ``count`` to the next plane.
+    """
+    if settings.result == "classes":
+        stack.view(labels, number)[...] = plane
+        return 0
+    stack.view(labels, number)[...] = np.where(plane > 0, plane + np.int32(count), 0)
+    return count + int(plane.max(initial=0))
+
+
+def link_labels(labels: Labels, stack: Stack, settings: LabelSettings) -> str | None:
+    """Link the instances of a stack in place, if asked for; return a warning if it cannot."""
+    if settings.link == "none" or settings.result == "classes":
+        return None
+    letter = settings.link.upper()
+    if letter not in stack.axes:
+        return (
+            f"Objects cannot be linked through {letter}: the image has the axes {stack.axes}. "
+            "Correct the axes, or turn linking off."
+        )
+    ordered = stack.ordered(labels)  # (T, Z, Y, X), the same memory
+    if letter == "T":
+        ordered = ordered.swapaxes(0, 1)
+    count = 0
+    for series in ordered:
+        linked = link_stack(series)
+        series[...] = np.where(linked > 0, linked + np.int32(count), 0)
+        count += int(linked.max(initial=0))
+    return None
+
+
+def _probabilities(segmentation: Segmentation) -> NDArray[np.float16]:
+    if segmentation.probabilities is None:
+        raise InputError(
+            "The probabilities of this result were not kept, so its labels cannot be changed "
+            "without the network: segment again with relabel=True."
+        )
+    return segmentation.probabilities
+
+
+def _number(stack: Stack, index: Sequence[int]) -> int:
+    if len(index) != len(stack.lengths):
+        raise InputError(f"A plane's place needs a number for each of {stack.plane_axes!r}.")
+    return int(np.ravel_multi_index(tuple(index), stack.lengths)) if stack.lengths else 0
