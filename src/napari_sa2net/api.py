@@ -124,12 +124,7 @@ def segment(
 
 def file_options(image: ImageFile) -> dict[str, Any]:
     """Return the options that an image file itself tells: axes, colours and pixel size."""
-    size = image.pixel_size
-    return {
-        "axes": image.axes,
-        "rgb": image.rgb,
-        "pixel_size": None if size is None else (size[0] * size[1]) ** 0.5,
-    }
+    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
 
 
 def train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..engine.events import Message
@@ -109,7 +109,7 @@ def add_labelling(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def labelling_options(arguments: argparse.Namespace) -> dict[str, object]:
+def labelling_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that the functions above have read."""
     names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result")
     return {name: getattr(arguments, name) for name in names}

@@ -45,8 +45,8 @@ _ENGINE = """
 import json
 from napari_sa2net.engine.devices import choose_device, list_devices
 choice = choose_device("auto")
-print(json.dumps({"all": [f"{d.device}, {d.description}" for d in list_devices()], "choice": choice.device,
-                  "reason": choice.reason}))
+found = [f"{d.device}, {d.description}" for d in list_devices()]
+print(json.dumps({"all": found, "reason": choice.reason}))
 """
 _FOLDERS = """
 import json
@@ -64,7 +64,8 @@ _QT = """
 import json, qtpy
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
-print(json.dumps(f"{qtpy.API_NAME} {qtpy.PYQT_VERSION or qtpy.PYSIDE_VERSION}, Qt {qtpy.QT_VERSION}"))
+binding = qtpy.PYQT_VERSION or qtpy.PYSIDE_VERSION
+print(json.dumps(f"{qtpy.API_NAME} {binding}, Qt {qtpy.QT_VERSION}"))
 """
 _ORDER = "import qtpy.QtWidgets, torch; print('1')"
 
@@ -170,10 +171,7 @@ def versions() -> Iterator[Check]:
 
     yield Check("napari-sa2net", "ok", f"{__version__}, in {ENGINE.parent}")
     python = f"{platform.python_version()}, {sys.executable}"
-    if sys.version_info >= (3, 11):
-        yield Check("Python", "ok", python)
-    else:
-        yield Check("Python", "wrong", python, "Install Python 3.11 or newer.")
+    yield Check("Python", "ok", python)
     yield Check("system", "ok", f"{platform.platform()}, {os.cpu_count()} processor cores")
     for package in PACKAGES:
         found = version(package)
@@ -196,7 +194,7 @@ def devices() -> Check:
         return Check("devices", "wrong", *remedy("napari_sa2net", code, text))
     told = json.loads(text)
     others = "; ".join(told["all"])
-    return Check("devices", "ok", f"auto takes {told['choice']}: {told['reason']} (all: {others})")
+    return Check("devices", "ok", f"auto takes {told['reason']} All there are: {others}")
 
 
 def window(torch_works: bool) -> Iterator[Check]:

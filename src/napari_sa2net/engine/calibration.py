@@ -38,7 +38,7 @@ about the sample.
 """
 
 Calibration = dict[str, float]
-"""Size of a step along the axes ``Z``, ``Y``, ``X`` in µm; axes without a known size are missing."""
+"""Size of a step along ``Z``, ``Y``, ``X`` in µm; axes without a known size are missing."""
 
 
 def micrometres(value: object, unit: object) -> float | None:

@@ -190,15 +190,13 @@ def _row(
     own: dict[str, Any] = {}
     if isinstance(image, Path):
         file = read_image(image)
-        own = {"axes": file.axes, "rgb": file.rgb}
-        if file.pixel_size:
-            own["pixel_size"] = math.sqrt(file.pixel_size[0] * file.pixel_size[1])
+        own = {"axes": file.axes, "rgb": file.rgb, "pixel_size": file.pixel_size}
         image = file.array
     truth, remark = true_labels(mask)
     if remark:
         yield Message(f"{name}: {remark}")
     given = {key: value for key, value in options.items() if value is not None}
-    work = inference.segment(image, model, resolve_options(model.card, **{**own, **given}))
+    work = inference.segment(image, model, resolve_options(model.card, **own | given))
     result = None
     while result is None:  # its tiles are not worth telling, what it warns of is
         try:

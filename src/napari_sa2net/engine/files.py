@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import glob
-import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,118 +13,32 @@ import tifffile
 from numpy.typing import NDArray
 
 from . import calibration
-from .axes import guess_axes
 from .calibration import Calibration
 from .errors import InputError, SA2NetError
+from .image_file import (
+    IMAGE_ENDINGS,
+    PICTURE_ENDINGS,
+    TIFF_ENDINGS,
+    ImageFile,
+    ending_of,
+    is_zarr,
+    list_images,
+    stem,
+)
+from .omezarr import read_zarr
+from .tiff import read_tiff
 
-logger = logging.getLogger(__name__)
-
-TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
-ZARR_ENDINGS = (".ome.zarr", ".zarr")
-IMAGE_ENDINGS = TIFF_ENDINGS + PICTURE_ENDINGS + ZARR_ENDINGS
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+__all__ = [
+    "ImageFile",
+    "list_images",
+    "read_image",
+    "replacing",
+    "stem",
+    "write_image",
+    "write_labels",
+]
 
 FORMATS_EXTRA = 'pip install "napari-sa2net[formats]"'
-ZARR_EXTRA = 'pip install "napari-sa2net[zarr]"'
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image read from a file."""
-
-    array: Any
-    """The pixels: a NumPy array, a memory map, or a zarr array that is read when indexed."""
-    axes: str
-    """A letter of ``TZCYX`` for each dimension; the colours of RGB(A) are a last ``C``."""
-    rgb: bool = False
-    """Whether the last axis holds red, green, blue (and alpha)."""
-    calibration: Calibration = field(default_factory=dict)
-    """Size of a step along ``Z``, ``Y`` and ``X`` in µm, where the file tells."""
-    path: Path = Path()
-    kind: str = ""
-    """``TIFF``, ``OME-TIFF``, ``ImageJ TIFF``, ``OME-Zarr``, ``PNG`` or ``JPEG``."""
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending."""
-        return stem(self.path)
-
-    @property
-    def pixel_size(self) -> tuple[float, float] | None:
-        """Height and width of a pixel in µm, or None if the file does not tell."""
-        if "X" not in self.calibration:
-            return None
-        return self.calibration["Y"], self.calibration["X"]
-
-
-# --- Finding files ---------------------------------------------------------------------------
-
-
-def _ending(path: Path) -> str:
-    name = path.name.lower()
-    return next((e for e in IMAGE_ENDINGS if name.endswith(e) and name != e), path.suffix)
-
-
-def stem(path: str | Path) -> str:
-    """Return a file's name without its ending: ``a.ome.tif`` gives ``a``."""
-    path = Path(path)
-    ending = _ending(path)
-    return path.name[: -len(ending)] if ending else path.name
-
-
-def is_zarr(path: Path) -> bool:
-    """Tell whether a folder is a zarr group or array."""
-    return path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES)
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]
-
-
-def _inside(folder: Path) -> list[Path]:
-    found = [
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".")
-        and _ending(path).lower() in IMAGE_ENDINGS
-        and (path.is_file() or is_zarr(path))
-    ]
-    return sorted(found, key=_natural)
-
-
-def list_images(paths: Iterable[str | Path], skip_endings: Sequence[str] = ()) -> list[Path]:
-    """List the image files that files, folders and patterns stand for, each once.
-
-    A folder stands for the images right inside it, in natural order; an OME-Zarr folder for
-    itself. What does not exist or holds no image is listed as it is, so that reading it says
-    what is wrong and the others are still read.
-
-    Parameters
-    ----------
-    paths
-        Files, folders and patterns such as ``"plate/*.tif"`` (``**`` for all levels).
-    skip_endings
-        Files found in a folder or by a pattern are left out if their name ends like this.
-    """
-    listed: dict[str, Path] = {}
-    for given in map(Path, paths):
-        if given.is_dir() and not is_zarr(given):
-            found = [p for p in _inside(given) if not p.name.endswith(tuple(skip_endings))]
-        elif not given.exists() and glob.has_magic(str(given)):
-            matches = map(Path, glob.iglob(str(given), recursive=True))
-            found = sorted(
-                (p for p in matches if not p.name.endswith(tuple(skip_endings))), key=_natural
-            )
-        else:
-            found = [given]
-        for path in found or [given]:
-            listed.setdefault(os.path.realpath(path), path)
-    return list(listed.values())
-
-
-# --- Reading ---------------------------------------------------------------------------------
 
 
 def read_image(path: str | Path) -> ImageFile:
@@ -151,18 +61,16 @@ def read_image(path: str | Path) -> ImageFile:
         raise InputError(f"{path} does not exist: check the spelling and the current folder.")
     if path.is_dir():
         if is_zarr(path):
-            from .omezarr import read_zarr
-
             return read_zarr(path)
         raise InputError(
             f"{path} is a folder without images that can be read ({', '.join(IMAGE_ENDINGS)})."
         )
-    ending = _ending(path).lower()
+    ending = ending_of(path).lower()
     try:
         if ending in PICTURE_ENDINGS:
             return _read_picture(path)
         if ending in TIFF_ENDINGS:
-            return _read_tiff(path)
+            return read_tiff(path)
     except SA2NetError:
         raise
     except Exception as error:  # the readers raise anything from struct.error to SyntaxError
@@ -204,92 +112,6 @@ def _read_picture(path: Path) -> ImageFile:
         path=path,
         kind=kind,
     )
-
-
-def _read_tiff(path: Path) -> ImageFile:
-    with tifffile.TiffFile(path) as tiff:
-        if not tiff.series:
-            raise InputError(f"{path.name} holds no image.")
-        series = tiff.series[0]
-        page = series.keyframe
-        array = _lazily(path, series)
-        letters = series.axes
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not (
-            tiff.is_imagej or tiff.is_ome  # there the palette is how to show it, not the image
-        ):
-            array = np.moveaxis(np.asarray(page.colormap), 0, -1)[np.asarray(array)]
-            letters += "S"
-        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            array = ~np.asarray(array) if array.dtype == bool else _inverted(np.asarray(array))
-        sizes, kind = _tiff_calibration(tiff, page)
-    array, axes, rgb = _tiff_axes(array, letters)
-    return ImageFile(array, axes, rgb, sizes, path, kind)
-
-
-def _lazily(path: Path, series: Any) -> NDArray[Any]:
-    if series.dataoffset is not None and series.keyframe.is_memmappable:
-        try:
-            array: NDArray[Any] = tifffile.memmap(path, series=0, mode="r")
-            if array.shape == series.shape:
-                return array
-        except (ValueError, OSError) as error:
-            logger.debug("%s is read at once: %s", path, error)
-    return np.asarray(series.asarray())
-
-
-def _inverted(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind != "u":
-        return array
-    return np.asarray(np.iinfo(array.dtype).max - array)
-
-
-def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, str]:
-    tags = page.tags
-    resolution = tuple(
-        tags[name].value if name in tags else None for name in ("YResolution", "XResolution")
-    )
-    if tiff.is_ome and tiff.ome_metadata:
-        return calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
-    if tiff.is_imagej:
-        return calibration.from_imagej(tiff.imagej_metadata or {}, resolution), "ImageJ TIFF"
-    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
-    name = {2: "inch", 3: "centimeter"}.get(int(unit), "")
-    return calibration.from_dots(resolution, name), "TIFF"
-
-
-def _tiff_axes(array: NDArray[Any], letters: str) -> tuple[NDArray[Any], str, bool]:
-    """Bring tifffile's letters (S samples, I and Q unknown, …) to ``TZCYX``."""
-    for axis in reversed(range(len(letters))):  # what we have no letter for, if it has length 1
-        if letters[axis] not in "TZCYX" and array.shape[axis] == 1:
-            array = np.squeeze(array, axis)
-            letters = letters[:axis] + letters[axis + 1 :]
-    if "S" in letters and "C" in letters:
-        axis = letters.index("C")
-        if array.shape[axis] != 1:
-            raise InputError(
-                f"An image with colours and channels at once (axes {letters}) is not understood: "
-                "save the channels as grey images."
-            )
-        array, letters = np.squeeze(array, axis), letters.replace("C", "")
-    rgb = "S" in letters and array.shape[letters.index("S")] in (3, 4)
-    if rgb:
-        array = np.moveaxis(array, letters.index("S"), -1)
-        letters = letters.replace("S", "") + "S"
-    letters = letters.replace("S", "C")
-    unknown = [letter for letter in letters if letter not in "TZCYX"]
-    if len(unknown) == 1 and letters[1:] == "YX":
-        return array, guess_axes(array.shape), False
-    for letter, free in zip(unknown, [f for f in "TZC" if f not in letters], strict=False):
-        letters = letters.replace(letter, free, 1)
-    if any(letter not in "TZCYX" for letter in letters) or len(set(letters)) < len(letters):
-        raise InputError(
-            f"The axes {letters} of the image are not understood: at most T, Z, C, "
-            "Y and X are. Save the parts as files of their own."
-        )
-    return array, letters, rgb
-
-
-# --- Writing ---------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -398,9 +220,9 @@ def write_labels(
     """
     if isinstance(pixel_size, (int, float)):
         pixel_size = (float(pixel_size), float(pixel_size))
-    sizes = (
-        dict(zip("YX", pixel_size, strict=True)) if isinstance(pixel_size, tuple) else pixel_size
-    )
+    if isinstance(pixel_size, tuple):
+        pixel_size = {"Y": pixel_size[0], "X": pixel_size[1]}
     labels = np.asarray(labels)
     fits = labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**16)
-    return write_image(path, labels.astype(np.uint16 if fits else np.int32), axes, sizes, name=name)
+    labels = labels.astype(np.uint16 if fits else np.int32)
+    return write_image(path, labels, axes, pixel_size, name=name)

@@ -9,7 +9,9 @@ from typing import Any
 from .axes import guess_axes
 from .calibration import Calibration, keep_known, micrometres
 from .errors import InputError
-from .files import ZARR_EXTRA, ImageFile
+from .image_file import ImageFile
+
+ZARR_EXTRA = 'pip install "napari-sa2net[zarr]"'
 
 
 def read_zarr(path: Path) -> ImageFile:

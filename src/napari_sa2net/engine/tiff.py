@@ -1,0 +1,100 @@
+"""Reading TIFF files of all kinds: plain, OME and ImageJ; grey, colours and palettes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from . import calibration
+from .axes import guess_axes
+from .calibration import Calibration
+from .errors import InputError
+from .image_file import ImageFile
+
+logger = logging.getLogger(__name__)
+
+
+def read_tiff(path: Path) -> ImageFile:
+    with tifffile.TiffFile(path) as tiff:
+        if not tiff.series:
+            raise InputError(f"{path.name} holds no image.")
+        series = tiff.series[0]
+        page = series.keyframe
+        array = _lazily(path, series)
+        letters = series.axes
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not (
+            tiff.is_imagej or tiff.is_ome  # there the palette is how to show it, not the image
+        ):
+            array = np.moveaxis(np.asarray(page.colormap), 0, -1)[np.asarray(array)]
+            letters += "S"
+        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            array = ~np.asarray(array) if array.dtype == bool else _inverted(np.asarray(array))
+        sizes, kind = _tiff_calibration(tiff, page)
+    array, axes, rgb = _tiff_axes(array, letters)
+    return ImageFile(array, axes, rgb, sizes, path, kind)
+
+
+def _lazily(path: Path, series: Any) -> NDArray[Any]:
+    if series.dataoffset is not None and series.keyframe.is_memmappable:
+        try:
+            array: NDArray[Any] = tifffile.memmap(path, series=0, mode="r")
+            if array.shape == series.shape:
+                return array
+        except (ValueError, OSError) as error:
+            logger.debug("%s is read at once: %s", path, error)
+    return np.asarray(series.asarray())
+
+
+def _inverted(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind != "u":
+        return array
+    return np.asarray(np.iinfo(array.dtype).max - array)
+
+
+def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, str]:
+    tags = page.tags
+    y, x = (tags[n].value if n in tags else None for n in ("YResolution", "XResolution"))
+    if tiff.is_ome and tiff.ome_metadata:
+        return calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
+    if tiff.is_imagej:
+        return calibration.from_imagej(tiff.imagej_metadata or {}, (y, x)), "ImageJ TIFF"
+    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
+    name = {2: "inch", 3: "centimeter"}.get(int(unit), "")
+    return calibration.from_dots((y, x), name), "TIFF"
+
+
+def _tiff_axes(array: NDArray[Any], letters: str) -> tuple[NDArray[Any], str, bool]:
+    """Bring tifffile's letters (S samples, I and Q unknown, …) to ``TZCYX``."""
+    for axis in reversed(range(len(letters))):  # what we have no letter for, if it has length 1
+        if letters[axis] not in "TZCYX" and array.shape[axis] == 1:
+            array = np.squeeze(array, axis)
+            letters = letters[:axis] + letters[axis + 1 :]
+    if "S" in letters and "C" in letters:
+        axis = letters.index("C")
+        if array.shape[axis] != 1:
+            raise InputError(
+                f"An image with colours and channels at once (axes {letters}) is not understood: "
+                "save the channels as grey images."
+            )
+        array, letters = np.squeeze(array, axis), letters.replace("C", "")
+    rgb = "S" in letters and array.shape[letters.index("S")] in (3, 4)
+    if rgb:
+        array = np.moveaxis(array, letters.index("S"), -1)
+        letters = letters.replace("S", "") + "S"
+    letters = letters.replace("S", "C")
+    unknown = [letter for letter in letters if letter not in "TZCYX"]
+    if len(unknown) == 1 and letters[1:] == "YX":
+        return array, guess_axes(array.shape), False
+    for letter, free in zip(unknown, [f for f in "TZC" if f not in letters], strict=False):
+        letters = letters.replace(letter, free, 1)
+    if any(letter not in "TZCYX" for letter in letters) or len(set(letters)) < len(letters):
+        raise InputError(
+            f"The axes {letters} of the image are not understood: at most T, Z, C, "
+            "Y and X are. Save the parts as files of their own."
+        )
+    return array, letters, rgb
