@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Layer
 
-from ..engine.errors import InputError
 from ..engine.axes import check_axes, guess_axes
+from ..engine.errors import InputError
 from .transforms import Transform, pixel_size
 
 if TYPE_CHECKING:
@@ -148,13 +148,16 @@ class LayerImage:
     def expand(self, result: Any) -> Any:
         """Return ``result`` (shape as :meth:`result_shape`) with the axes of the layer.
 
-        A channel axis of the layer comes back with length 1.
+        A channel axis of the layer comes back with length 1. Axes of length 1 may be missing
+        in the result, as those of T and Z are when one plane was taken out of a stack.
         """
-        if tuple(result.shape) != self.result_shape():
+        shape, wanted = tuple(result.shape), self.result_shape()
+        if [n for n in shape if n != 1] != [n for n in wanted if n != 1]:
             raise ValueError(
-                f"a result of shape {tuple(result.shape)} does not fit the image {self.name}, "
-                f"whose results have the shape {self.result_shape()}"
+                f"a result of shape {shape} does not fit the image {self.name}, whose results "
+                f"have the shape {wanted}"
             )
+        result = result.reshape(wanted)
         channel = self.layer_axes.find("C")
         return result if channel < 0 else np.expand_dims(result, channel)
 
@@ -222,7 +225,7 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
 
 
 def guess_layer_axes(layer: Any, shape: Sequence[int], *, rgb: bool = False) -> str:
-    """Guess the axes of an array (``shape``), from its layer's axis labels where it has real ones."""
+    """Guess the axes of an array of ``shape`` from its layer's axis labels, if it has real ones."""
     labels = tuple(str(label) for label in layer.axis_labels)
     # napari's defaults count from the end: "-2", or "axis -2".
     named = any(not label.removeprefix("axis").strip().startswith("-") for label in labels)

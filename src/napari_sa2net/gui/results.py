@@ -318,6 +318,18 @@ def _maps(
         yield "disagreement", 0, "disagreement", maps["disagreement"], None
 
 
+def _table(
+    features: Mapping[str, Any] | None, classes: Sequence[ClassInfo], result: str
+) -> dict[str, Any]:
+    """Return the features table of a Labels layer; ``index`` is what the status bar goes by."""
+    if features is not None:
+        return {name: np.asarray(column) for name, column in features.items()}
+    if result == "classes":
+        names = [info.name for info in classes]
+        return {"index": np.arange(len(names)), "class": np.array(names, dtype=object)}
+    return {"index": np.zeros(0, dtype=int)}
+
+
 def _note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) -> dict[str, Any]:
     """Return what stands in a result's metadata."""
     return {
