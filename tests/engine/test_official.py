@@ -23,9 +23,7 @@ TWO_CLASS = FOLDER / "best_model_state_dict.pt"
     ],
 )
 @pytest.mark.parametrize("example", [0, 1])
-def test_all_four_stages_agree_with_the_authors_program(
-    checkpoint, reference, activation, example
-):
+def test_all_four_stages_agree_with_the_authors_program(checkpoint, reference, activation, example):
     model = import_checkpoint(checkpoint)
     with np.load(FOLDER / reference) as stored, torch.no_grad():
         stages = model.network(torch.from_numpy(stored[f"input_{example}"]))
@@ -92,7 +90,7 @@ def test_every_misfit_is_named(changed):
 
 
 def test_weights_that_are_not_finite_are_refused(changed):
-    with pytest.raises(WeightsError, match="not finite: inc.conv.bias"):
+    with pytest.raises(WeightsError, match=r"not finite: inc\.conv\.bias"):
         import_checkpoint(changed(lambda state: state["inc.conv.bias"].fill_(float("nan"))))
 
 
@@ -118,12 +116,14 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("dump", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    "dump", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 def test_code_in_a_file_is_never_run(tmp_path, dump):
     sprung = tmp_path / "sprung"
     path = tmp_path / "trap.pth.tar"
     dump({"state_dict": torch.load(TWO_CLASS, weights_only=True), "model": Trap(sprung)}, path)
-    with pytest.raises(WeightsError, match="program code.*state dictionary only"):
+    with pytest.raises(WeightsError, match=r"program code.*state dictionary only"):
         import_checkpoint(path)
     assert not sprung.exists()
 

@@ -93,12 +93,12 @@ class ModelCard:
     def __post_init__(self) -> None:
         if not self.classes:
             object.__setattr__(self, "classes", default_classes(self.num_classes))
-        if self.labelling.result != self.result:
-            labelling = dataclasses.replace(self.labelling, result=self.result)
-            object.__setattr__(self, "labelling", labelling)
         problem = self._problem()
         if problem:
             raise WeightsError(f"The card of the model {self.name!r} is not usable: {problem}.")
+        if self.labelling.result != self.result:
+            labelling = dataclasses.replace(self.labelling, result=self.result)
+            object.__setattr__(self, "labelling", labelling)
 
     def _problem(self) -> str:
         wanted = max(2, self.num_classes)

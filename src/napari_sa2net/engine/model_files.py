@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cards import FORMAT_VERSION, ModelCard
-from .errors import InputError, WeightsError
+from .errors import DeviceError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,11 +54,17 @@ def save_model(model: Model, path: str | Path) -> Path:
     WeightsError
         If the card does not fit the network, or the file cannot be written.
     """
-    from safetensors.torch import save
-
     path = Path(path)
     if path.suffix != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
+    write_atomically(path, model_bytes(model))
+    return path
+
+
+def model_bytes(model: Model) -> bytes:
+    """Return what :func:`save_model` writes."""
+    from safetensors.torch import save
+
     check_card(model)
     state = model.network.state_dict()
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
@@ -70,12 +76,16 @@ def save_model(model: Model, path: str | Path) -> Path:
             f"The card of the model {model.card.name!r} cannot be stored: {error}. Its 'extra' "
             "may hold only text, numbers, lists and tables."
         ) from error
-    write_atomically(path, save(tensors, metadata=metadata))
-    return path
+    data: bytes = save(tensors, metadata=metadata)
+    return data
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file beside ``path``, then move it there."""
+def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
+    """Write ``data`` to a temporary file beside ``path``, then move it there.
+
+    ``variable`` is the environment variable that chooses the folder, if there is one: an error
+    names it.
+    """
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +98,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         partial.chmod(0o644)  # mkstemp makes it private, but a lab shares its models
         os.replace(partial, path)
     except OSError as error:
-        raise WeightsError(disk_problem(error, path.parent, len(data))) from error
+        raise WeightsError(disk_problem(error, path.parent, len(data), variable)) from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
@@ -178,7 +188,24 @@ def read_model(path: str | Path, device: str = "cpu") -> Model:
     network = build_network(
         tensors, card.in_channels, card.num_classes, card.base_channels, f"The model file {path}"
     )
-    return Model(network.to(device), card)
+    return Model(move(network, device), card)
+
+
+def move(network: SA2Net, device: str) -> SA2Net:
+    """Return the network on ``device``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such device, or it has too little memory.
+    """
+    try:
+        return network.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch's own kinds for this
+        raise DeviceError(
+            f"The model cannot be put on the device {device!r} ({error}). Choose 'cpu', or see "
+            "'sa2net doctor' for the devices there are."
+        ) from error
 
 
 def build_network(
@@ -208,9 +235,7 @@ def build_network(
     return network.eval()
 
 
-def check_tensors(
-    tensors: dict[str, Tensor], expected: dict[str, Tensor], where: str
-) -> None:
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], where: str) -> None:
     """Raise a WeightsError naming each tensor that is missing, too many or of a wrong shape."""
     problems = []
     missing = [key for key in expected if key not in tensors]

@@ -179,7 +179,7 @@ def _card(path: Path, in_channels: int, num_classes: int, base_channels: int) ->
     """Return a card with the preprocessing of the authors' program."""
     if num_classes == 1:
         normalization = Normalization("scale", divisor=255.0, clip=(0.0, 1.0))
-        channels = ("blue", "green", "red") if in_channels == 3 else ()
+        channels: tuple[str, ...] = ("blue", "green", "red") if in_channels == 3 else ()
         made = "as for MoNuSeg and GlaS; it was trained on images resized to 224 × 224 pixels"
     else:
         normalization = Normalization("minmax", clip=(0.0, 1.0))

@@ -1,11 +1,18 @@
-"""Models: their cards, the list of them, their files. The one module to import all this from."""
+"""Models: their cards, the list of them, their files. The one module to import all this from.
+
+Importing it does not import torch, so that models can be listed quickly.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .cards import ClassInfo, Figure, ModelCard
-from .model_files import Model, read_card, read_model, save_model
+from .download import fetch
+from .errors import WeightsError
+from .events import run
+from .importing import import_model, read_any
+from .model_files import Model, move, read_card, save_model
 from .registry import (
     ModelEntry,
     available_models,
@@ -23,7 +30,9 @@ __all__ = [
     "ModelEntry",
     "available_models",
     "cache_folder",
+    "fetch",
     "find_model",
+    "import_model",
     "load_model",
     "models_folder",
     "read_card",
@@ -33,13 +42,37 @@ __all__ = [
 
 
 def load_model(model: str | Path | Model, device: str = "cpu") -> Model:
-    """Return a model by name, by path, or as it is, on ``device`` and in evaluation mode."""
+    """Return a model in evaluation mode on ``device``.
+
+    Parameters
+    ----------
+    model
+        A name from :func:`available_models`, the path of a model file or of an authors'
+        checkpoint, or a :class:`Model`, whose network is moved to ``device``. A name counts
+        before a file of the same name. A model that is not here yet is downloaded, without
+        events: run :func:`fetch` before where a person waits.
+    device
+        A device as PyTorch names it.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model, or its file cannot be had or is damaged.
+    DeviceError
+        If there is no such device, or it has too little memory.
+    """
     if isinstance(model, Model):
-        model.network.to(device).eval()
+        move(model.network, device).eval()
         return model
     if isinstance(model, Path):
-        return read_model(model, device)
-    entry = find_model(model)
-    assert entry.path is not None
-    loaded = read_model(entry.path, device)
-    return Model(loaded.network, entry.card)
+        return read_any(model.expanduser(), device)
+    try:
+        entry = find_model(model)
+    except WeightsError:
+        path = Path(model).expanduser()
+        if path.is_file():
+            return read_any(path, device)
+        raise
+    loaded = read_any(run(fetch(entry.name)), device)
+    # Once more, because the file decides over what was known while it was remote.
+    return Model(loaded.network, find_model(entry.name).card)

@@ -1,0 +1,113 @@
+"""Taking a model file into the user's models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from .cards import ModelCard
+from .errors import WeightsError
+from .model_files import SUFFIX, Model, model_bytes, read_model, write_atomically
+from .official import import_checkpoint
+from .registry import (
+    CACHE_VARIABLE,
+    MODELS_VARIABLE,
+    ModelEntry,
+    available_models,
+    cache_folder,
+    file_sha256,
+    find_model,
+    free_name,
+    models_folder,
+    read_registry,
+)
+
+_ORIGIN = "imported_sha256"  # key in the card's extra: hash of the file that was taken in
+
+
+def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
+    """Take a model file in, so that it is in the list from now on.
+
+    Parameters
+    ----------
+    path
+        A released file that was downloaded by hand, a file that :func:`save_model` wrote, or a
+        checkpoint of the authors' program.
+    name
+        Name in the list. By default the file's own, with a number if that is taken; a file
+        that was taken in before is then not taken in again.
+
+    Returns
+    -------
+    ModelEntry
+        The model's entry.
+
+    Raises
+    ------
+    WeightsError
+        If the file is not a model or cannot be copied, or if ``name`` is taken. Nothing is
+        left behind then.
+    """
+    path = Path(path).expanduser()
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"The file {path} cannot be read: {error}.") from error
+    entries = available_models()
+    if name is None:
+        known = _released(path, digest) or _imported_before(entries, digest)
+        if known is not None:
+            return known
+    model = read_any(path)
+    taken = {entry.name.lower() for entry in entries}
+    # A file that is no usable model has no entry, but must not be overwritten either.
+    taken |= {file.stem.lower() for file in models_folder().glob(f"*{SUFFIX}")}
+    if name is not None and (name.strip().lower() in taken or not name.strip()):
+        raise WeightsError(f"There is a model called {name!r} already: choose another name.")
+    free = free_name(name or model.card.name, taken)
+    card = replace(model.card, name=free, extra={**model.card.extra, _ORIGIN: digest})
+    target = models_folder() / f"{free}{SUFFIX}"
+    write_atomically(target, model_bytes(Model(model.network, card)), MODELS_VARIABLE)
+    return find_model(free)
+
+
+def read_any(path: Path, device: str = "cpu") -> Model:
+    """Read a model file or a checkpoint of the authors' program."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise WeightsError(f"The model file {path} cannot be read: {error}.") from error
+    # A safetensors file begins with a length of eight bytes and JSON.
+    if path.suffix == SUFFIX or start[8:] == b"{":
+        return read_model(path, device)
+    return import_checkpoint(path)
+
+
+def _released(path: Path, digest: str) -> ModelEntry | None:
+    """Put a released file where a download would have put it."""
+    card = next((c for c in read_registry().cards if c.sha256.lower() == digest), None)
+    if card is None:
+        return None
+    entry = find_model(card.name)
+    if entry.path is None:
+        _copy(path, card)
+        entry = find_model(card.name)
+    return entry
+
+
+def _copy(path: Path, card: ModelCard) -> None:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"The file {path} cannot be read: {error}.") from error
+    write_atomically(cache_folder() / card.file, data, CACHE_VARIABLE)
+
+
+def _imported_before(entries: list[ModelEntry], digest: str) -> ModelEntry | None:
+    for entry in entries:
+        if entry.status == "imported" and entry.path is not None:
+            origin = entry.card.extra.get(_ORIGIN)
+            if digest == origin or digest == file_sha256(entry.path):
+                return entry
+    return None
