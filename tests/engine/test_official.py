@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from napari_sa2net.engine.errors import WeightsError
+from napari_sa2net.engine.images import normalize
 from napari_sa2net.engine.official import UNUSED, import_checkpoint
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "official_checkpoints"
@@ -39,7 +40,8 @@ def test_a_binary_checkpoint_gets_the_authors_preprocessing():
     assert (card.base_channels, card.in_channels, card.num_classes) == (8, 3, 1)
     assert card.channels == ("blue", "green", "red")
     assert card.colour_order == (2, 1, 0)
-    assert (card.normalization.method, card.normalization.divisor) == ("scale", 255)
+    image = np.full((3, 1, 1), 51, np.uint8)
+    np.testing.assert_allclose(normalize(image, card.normalization), 0.2, atol=1e-6)
     assert [info.name for info in card.classes] == ["background", "object"]
 
 
@@ -47,7 +49,10 @@ def test_a_two_class_checkpoint_gets_the_authors_preprocessing():
     card = import_checkpoint(TWO_CLASS).card
     assert (card.base_channels, card.in_channels, card.num_classes) == (8, 4, 2)
     assert card.channels == ("red", "green", "blue", "nucleus mask")
-    assert card.normalization.method == "minmax"
+    image = np.stack([np.full((2, 2), value, np.float32) for value in (10, 20, 40, 30)])
+    normalised = normalize(image, card.normalization)
+    # One range for the whole image, as the authors' program has it.
+    np.testing.assert_allclose(normalised[:, 0, 0], [0, 1 / 3, 1, 2 / 3], atol=1e-6)
     assert card.result == "classes"
 
 

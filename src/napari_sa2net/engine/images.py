@@ -41,6 +41,8 @@ class Normalization:
     """Normalised values are limited to this range."""
     divisor: float = 255.0
     """By what values are divided (``scale`` only)."""
+    joint: bool = False
+    """One range for all channels, which keeps the colours (``minmax`` only)."""
 
 
 def value_limits(
@@ -51,6 +53,8 @@ def value_limits(
     Percentiles of more than ``samples`` pixels are those of a regular grid of pixels, the
     same each time.
     """
+    if normalization.method == "minmax" and normalization.joint:
+        return [(float(planes.min()), float(planes.max()))] * len(planes)
     limits = []
     for channel in planes:
         if normalization.method == "minmax":

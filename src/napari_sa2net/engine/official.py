@@ -182,7 +182,7 @@ def _card(path: Path, in_channels: int, num_classes: int, base_channels: int) ->
         channels: tuple[str, ...] = ("blue", "green", "red") if in_channels == 3 else ()
         made = "as for MoNuSeg and GlaS; it was trained on images resized to 224 × 224 pixels"
     else:
-        normalization = Normalization("minmax", clip=(0.0, 1.0))
+        normalization = Normalization("minmax", joint=True, clip=(0.0, 1.0))
         channels = ("red", "green", "blue") if in_channels in (3, 4) else ()
         channels += ("nucleus mask",) if in_channels == 4 else ()
         made = "as for SegPC and ISIC"
