@@ -8,13 +8,17 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .errors import InputError
-
-Labels = NDArray[np.int32]
-
-_EIGHT = np.ones((3, 3), dtype=bool)
+from .parts import (
+    Labels,
+    drop_small,
+    fill_holes,
+    label,
+    sequential,
+    split_by_distance,
+    split_by_seeds,
+)
 
 
 @dataclass(frozen=True)
@@ -142,15 +146,15 @@ def label_plane(
     if derived:
         if settings.split:
             interior = _interior_share(probabilities, paintable, background)
-            labels = _split_by_seeds(mask, interior, settings)
+            labels = split_by_seeds(mask, interior, settings.seed_threshold, settings.seed_size)
         else:
-            labels = _label(mask)
+            labels = label(mask)
     else:
         kinds = _class_map(probabilities, paintable, mask)
         labels, _ = _components_of_classes(kinds, paintable)
         if settings.split:
-            labels = _split_by_distance(labels)
-    return _sequential(_clean(labels, settings))
+            labels = split_by_distance(labels)
+    return sequential(_clean(labels, settings))
 
 
 def object_classes(num_classes: int, derived: Sequence[int] = ()) -> tuple[int, ...]:
@@ -230,7 +234,7 @@ def link_stack(labels: NDArray[np.integer[Any]], min_overlap: float = 0.1) -> La
     count = 0
     previous: Labels | None = None
     for i, plane in enumerate(labels):
-        current = _sequential(np.asarray(plane, dtype=np.int32))
+        current = sequential(np.asarray(plane, dtype=np.int32))
         numbers = np.zeros(int(current.max(initial=0)) + 1, np.int32)
         if previous is not None:
             for old, new in _matches(previous, current, min_overlap):
@@ -240,23 +244,6 @@ def link_stack(labels: NDArray[np.integer[Any]], min_overlap: float = 0.1) -> La
         count += len(fresh)
         previous = out[i] = numbers[current]
     return out
-
-
-def unique_numbers(labels: NDArray[np.integer[Any]]) -> Labels:
-    """Return ``labels`` (N, H, W) with no number used on two planes."""
-    out = np.zeros(labels.shape, np.int32)
-    count = 0
-    for source, target in zip(labels, out, strict=True):
-        plane = _sequential(np.asarray(source, dtype=np.int32))
-        np.copyto(target, plane + np.int32(count), where=plane > 0)
-        count += int(plane.max(initial=0))
-    return out
-
-
-def _label(mask: NDArray[np.bool_]) -> Labels:
-    labels = np.empty(mask.shape, np.int32)
-    ndimage.label(mask, output=labels)
-    return labels
 
 
 def _class_map(
@@ -283,7 +270,7 @@ def _components_of_classes(
     owners = [np.zeros(1, np.int32)]
     count = 0
     for k in paintable:
-        part = _label(kinds == k)
+        part = label(kinds == k)
         found = int(part.max(initial=0))
         np.copyto(labels, part + np.int32(count), where=part > 0)
         owners.append(np.full(found, k, np.int32))
@@ -302,110 +289,9 @@ def _interior_share(
     return interior
 
 
-def _split_by_seeds(
-    mask: NDArray[np.bool_], interior: NDArray[np.float32], settings: LabelSettings
-) -> Labels:
-    """Grow the seeds inside the mask; parts of the mask without a seed stay whole.
-
-    Only parts with several seeds go through the watershed, which is slow.
-    """
-    parts = _label(mask)
-    seeds = _label(mask & (interior > settings.seed_threshold))
-    seeds = _drop_small(seeds, settings.seed_size)
-    # Every seed lies in one part, since both are connected by sides.
-    part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
-    seeded = seeds > 0
-    part_of[seeds[seeded]] = parts[seeded]
-    seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max(initial=0)) + 1)
-    return _flood(parts, seeds, seeds_in > 1, 1 - interior)
-
-
-def _flood(
-    parts: Labels, seeds: Labels, crowded: NDArray[np.bool_], height: NDArray[np.float32]
-) -> Labels:
-    """Divide the crowded parts among their seeds by watershed on ``height``."""
-    if not crowded.any():
-        return parts
-    from skimage.segmentation import watershed  # slow to import, and not always needed
-
-    inside = crowded[parts]
-    first = int(parts.max()) + 1
-    flooded = watershed(height, np.where(inside, seeds, 0), mask=inside)
-    return np.where(inside, flooded.astype(np.int32) + np.int32(first), parts)
-
-
-def _split_by_distance(parts: Labels) -> Labels:
-    """Split parts at their necks: watershed on the distance from the background.
-
-    For models without a boundary class. Two peaks of the distance count as two objects
-    when they are farther apart than 1.2 times the median object radius.
-    """
-    distance = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
-    smooth = ndimage.gaussian_filter(distance, 1.0)
-    radii = ndimage.maximum(distance, parts, np.arange(1, int(parts.max()) + 1))
-    reach = max(1, round(1.2 * float(np.median(radii))))
-    summit = ndimage.maximum_filter(smooth, size=2 * reach + 1)
-    seeds = np.empty(parts.shape, np.int32)
-    ndimage.label((smooth == summit) & (parts > 0), _EIGHT, output=seeds)
-    seeded = seeds > 0
-    part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
-    part_of[seeds[seeded]] = parts[seeded]
-    seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max()) + 1)
-    return _flood(parts, seeds, seeds_in > 1, -smooth)
-
-
 def _clean(labels: Labels, settings: LabelSettings) -> Labels:
-    labels = _drop_small(labels, settings.min_size)
-    return _fill_holes(labels) if settings.fill_holes else labels
-
-
-def _drop_small(labels: Labels, min_size: int) -> Labels:
-    if min_size <= 1:
-        return labels
-    sizes = np.bincount(labels.ravel())
-    numbers = np.arange(len(sizes), dtype=np.int32)
-    numbers[sizes < min_size] = 0
-    return numbers[labels]
-
-
-def _fill_holes(labels: Labels) -> Labels:
-    """Fill background that is enclosed by one object.
-
-    Background between several objects stays. Much quicker than
-    ``scipy.ndimage.binary_fill_holes``, and right for objects that touch.
-    """
-    holes = np.empty(labels.shape, np.int32)
-    count = ndimage.label(labels == 0, _EIGHT, output=holes)
-    open_ = np.zeros(count + 1, bool)
-    open_[0] = True
-    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        open_[edge] = True
-    if open_.all():
-        return labels
-    pixels = np.flatnonzero(~open_[holes])  # none at the border of the image
-    hole = holes.ravel()[pixels]
-    lowest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
-    highest = np.zeros(count + 1, np.int32)
-    flat = labels.ravel()
-    width = labels.shape[1]
-    for step in (-1, 1, -width, width):
-        neighbour = flat[pixels + step]
-        wall = neighbour > 0
-        np.minimum.at(lowest, hole[wall], neighbour[wall])
-        np.maximum.at(highest, hole[wall], neighbour[wall])
-    owner = np.where(lowest == highest, highest, 0)
-    filled = labels.copy()
-    filled.ravel()[pixels] = owner[hole]
-    return filled
-
-
-def _sequential(labels: Labels) -> Labels:
-    """Number the labels 1 … n without gaps, keeping their order."""
-    used = np.bincount(labels.ravel()) > 0
-    used[0] = False
-    numbers = np.zeros(len(used), np.int32)
-    numbers[used] = np.arange(1, int(used.sum()) + 1)
-    return numbers[labels]
+    labels = drop_small(labels, settings.min_size)
+    return fill_holes(labels) if settings.fill_holes else labels
 
 
 def _matches(before: Labels, after: Labels, min_overlap: float) -> list[tuple[int, int]]:

@@ -1,0 +1,120 @@
+"""Connected parts of a mask: label, split, fill holes, drop what is small."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Labels = NDArray[np.int32]
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+
+
+def label(mask: NDArray[np.bool_]) -> Labels:
+    """Number the parts of a mask whose pixels touch by their sides."""
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    return labels
+
+
+def split_by_seeds(
+    mask: NDArray[np.bool_], interior: NDArray[np.float32], seed_threshold: float, seed_size: int
+) -> Labels:
+    """Grow the seeds inside the mask; parts of the mask without a seed stay whole.
+
+    Only parts with several seeds go through the watershed, which is slow.
+    """
+    parts = label(mask)
+    seeds = label(mask & (interior > seed_threshold))
+    seeds = drop_small(seeds, seed_size)
+    # Every seed lies in one part, since both are connected by sides.
+    part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
+    seeded = seeds > 0
+    part_of[seeds[seeded]] = parts[seeded]
+    seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max(initial=0)) + 1)
+    return _flood(parts, seeds, seeds_in > 1, 1 - interior)
+
+
+def _flood(
+    parts: Labels, seeds: Labels, crowded: NDArray[np.bool_], height: NDArray[np.float32]
+) -> Labels:
+    """Divide the crowded parts among their seeds by watershed on ``height``."""
+    if not crowded.any():
+        return parts
+    from skimage.segmentation import watershed  # slow to import, and not always needed
+
+    inside = crowded[parts]
+    first = int(parts.max()) + 1
+    flooded = watershed(height, np.where(inside, seeds, 0), mask=inside)
+    return np.where(inside, flooded.astype(np.int32) + np.int32(first), parts)
+
+
+def split_by_distance(parts: Labels) -> Labels:
+    """Split parts at their necks: watershed on the distance from the background.
+
+    For models without a boundary class. Two peaks of the distance count as two objects
+    when they are farther apart than 1.2 times the median object radius.
+    """
+    distance = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
+    smooth = ndimage.gaussian_filter(distance, 1.0)
+    radii = ndimage.maximum(distance, parts, np.arange(1, int(parts.max()) + 1))
+    reach = max(1, round(1.2 * float(np.median(radii))))
+    summit = ndimage.maximum_filter(smooth, size=2 * reach + 1)
+    seeds = np.empty(parts.shape, np.int32)
+    ndimage.label((smooth == summit) & (parts > 0), _EIGHT, output=seeds)
+    seeded = seeds > 0
+    part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
+    part_of[seeds[seeded]] = parts[seeded]
+    seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max()) + 1)
+    return _flood(parts, seeds, seeds_in > 1, -smooth)
+
+
+def drop_small(labels: Labels, min_size: int) -> Labels:
+    """Set labels of fewer pixels than ``min_size`` to 0."""
+    if min_size <= 1:
+        return labels
+    sizes = np.bincount(labels.ravel())
+    numbers = np.arange(len(sizes), dtype=np.int32)
+    numbers[sizes < min_size] = 0
+    return numbers[labels]
+
+
+def fill_holes(labels: Labels) -> Labels:
+    """Fill background that is enclosed by one object.
+
+    Background between several objects stays. Much quicker than
+    ``scipy.ndimage.binary_fill_holes``, and right for objects that touch.
+    """
+    holes = np.empty(labels.shape, np.int32)
+    count = ndimage.label(labels == 0, _EIGHT, output=holes)
+    open_ = np.zeros(count + 1, bool)
+    open_[0] = True
+    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        open_[edge] = True
+    if open_.all():
+        return labels
+    pixels = np.flatnonzero(~open_[holes])  # none at the border of the image
+    hole = holes.ravel()[pixels]
+    lowest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
+    highest = np.zeros(count + 1, np.int32)
+    flat = labels.ravel()
+    width = labels.shape[1]
+    for step in (-1, 1, -width, width):
+        neighbour = flat[pixels + step]
+        wall = neighbour > 0
+        np.minimum.at(lowest, hole[wall], neighbour[wall])
+        np.maximum.at(highest, hole[wall], neighbour[wall])
+    owner = np.where(lowest == highest, highest, 0)
+    filled = labels.copy()
+    filled.ravel()[pixels] = owner[hole]
+    return filled
+
+
+def sequential(labels: Labels) -> Labels:
+    """Number the labels 1 … n without gaps, keeping their order."""
+    used = np.bincount(labels.ravel()) > 0
+    used[0] = False
+    numbers = np.zeros(len(used), np.int32)
+    numbers[used] = np.arange(1, int(used.sum()) + 1)
+    return numbers[labels]

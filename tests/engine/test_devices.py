@@ -1,0 +1,84 @@
+"""Choosing a device, and knowing when memory ran out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_sa2net.engine import devices
+from napari_sa2net.engine.devices import Device, choose_device, is_out_of_memory, list_devices
+from napari_sa2net.engine.errors import DeviceError
+
+CPU = Device("cpu", "processor, 2 threads")
+MPS = Device("mps", "Apple GPU (MPS)")
+CUDA = Device("cuda:0", "Card, 8 GB", 2**33)
+
+
+def test_the_processor_is_always_there() -> None:
+    assert list_devices()[-1].device == "cpu"
+    choice = choose_device("cpu")
+    assert choice.device == "cpu"
+    assert "asked" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("there", "broken", "wanted", "device", "why"),
+    [
+        ([CUDA, CPU], (), "auto", "cuda:0", "Card"),
+        ([MPS, CPU], (), "auto", "mps", "Apple"),
+        ([CPU], (), "auto", "cpu", "no GPU"),
+        ([CUDA, CPU], ("cuda:0",), "auto", "cpu", "no kernel image"),
+        ([CUDA, MPS, CPU], ("cuda:0",), "auto", "mps", "Apple"),
+        ([CUDA, CPU], (), "cuda", "cuda:0", "asked"),
+        ([CUDA, CPU], (), " GPU ", "cuda:0", "asked"),
+        ([CUDA, CPU], (), "CPU", "cpu", "asked"),
+    ],
+)
+def test_choice(
+    monkeypatch: pytest.MonkeyPatch,
+    there: list[Device],
+    broken: tuple[str, ...],
+    wanted: str,
+    device: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr(devices, "list_devices", lambda: there)
+    monkeypatch.setattr(
+        devices, "_trial", lambda name: "no kernel image" if name in broken else None
+    )
+    choice = choose_device(wanted)
+    assert choice.device == device
+    assert why in choice.reason
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:7", "gpu", "mps", "tpu", ""])
+def test_a_missing_device_says_what_is_there(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setattr(devices, "list_devices", lambda: [CPU])
+    with pytest.raises(DeviceError, match=r"has: cpu \(processor"):
+        choose_device(wanted)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        MemoryError(),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+)
+def test_out_of_memory(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("expected 3 channels"), ValueError("out of memory"), KeyError("x")]
+)
+def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_the_trial_really_computes() -> None:
+    assert devices._trial("cpu") is None
+    assert devices._trial("meta") is not None  # has no data to compute with
