@@ -94,7 +94,7 @@ def test_public_names_exist() -> None:
 def test_engine_needs_neither_qt_nor_napari() -> None:
     names = [f"napari_sa2net.{relative_name(p)}" for p in MODULES if "engine" in p.parts]
     assert len(names) > 10
-    code = "import importlib\nfor name in {!r}: importlib.import_module(name)".format(names)
+    code = f"import importlib\nfor name in {names!r}: importlib.import_module(name)"
     assert not loaded_after(code) & ({"napari"} | QT)
 
 

@@ -1,0 +1,54 @@
+"""Set everything up and segment a bundled image in napari: ``python3 scripts/try_it.py``.
+
+Without a display it writes the labels and a picture of them, and says where.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(
+        "napari-sa2net needs Python 3.11 or newer, this is %d.%d. Install a newer one and run"
+        " this script with it." % sys.version_info[:2]
+    )
+
+from pathlib import Path
+
+import _setup
+
+
+def main() -> int:
+    """Show a segmentation and return the exit code."""
+    parser = _setup.parser(__doc__.splitlines()[0])
+    parser.add_argument("--no-window", action="store_true", help="only write files")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=_setup.ROOT / "segmented",
+        metavar="FOLDER",
+        help="where files are written without a window (default: segmented in the clone)",
+    )
+    arguments = parser.parse_args()
+    system = not arguments.no_system_packages
+
+    # Without these there is no window, but there are still files.
+    complete = _setup.ensure_qt_libraries(virtual_display=False, allowed=system)
+    python = _setup.ensure_environment(arguments.venv, ["pyqt6", "zarr"], system)
+    demo = _setup.ROOT / "scripts" / "_demo.py"
+
+    if complete and not arguments.no_window and _setup.display_works(python):
+        _setup.tell("Opening napari. The first start takes a while; close its window to end.")
+        code = _setup.run([python, demo, "--window"])
+        if code == 0:
+            return 0
+        _setup.tell(f"napari ended with exit code {code}. Writing files instead.")
+    else:
+        _setup.tell("No window: writing files.")
+    code = _setup.run([python, demo, "--output", arguments.output.absolute()])
+    if code == 0:
+        launcher = Path(python).parent / "napari"
+        _setup.tell(f"On a machine with a display, start napari with\n    {launcher}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(_setup.guarded(main))
