@@ -278,14 +278,9 @@ def _check(layer: Any) -> None:
             f"{name} is not an Image layer: choose an Image layer (a Labels layer can be turned "
             "into one by a right click on it, Convert to Image)."
         )
-    data = _pixels(layer)
-    if 0 in data.shape:
-        raise InputError(f"{layer.name} is empty (shape {tuple(data.shape)}): open an image.")
-    if np.dtype(data.dtype).kind not in "biuf":
-        raise InputError(
-            f"{layer.name} has pixels of type {data.dtype}: convert it to whole or real numbers, "
-            "for example to its absolute value."
-        )
+    shape = tuple(_pixels(layer).shape)
+    if 0 in shape:
+        raise InputError(f"{layer.name} is empty (shape {shape}): open an image.")
 
 
 def _check_equal(layers: Sequence[Any], transform: Transform) -> None:
