@@ -128,16 +128,16 @@ def test_code_in_a_file_is_never_run(tmp_path, dump):
     sprung = tmp_path / "sprung"
     path = tmp_path / "trap.pth.tar"
     dump({"state_dict": torch.load(TWO_CLASS, weights_only=True), "model": Trap(sprung)}, path)
-    with pytest.raises(WeightsError, match=r"program code.*state dictionary only"):
+    with pytest.raises(WeightsError, match=r"objects of a program.*state dictionary only"):
         import_checkpoint(path)
     assert not sprung.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 not a zip", b"\x80\x02K\x01."])
+@pytest.mark.parametrize("content", [b"", b"hello", b"# A text", b"GIF89a", b"PK no zip"])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "other.pt"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"other\.pt"):
+    with pytest.raises(WeightsError, match=r"other\.pt is not a PyTorch checkpoint"):
         import_checkpoint(path)
 
 

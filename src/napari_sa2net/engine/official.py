@@ -118,15 +118,15 @@ def _load(path: Path) -> Any:
         return torch.load(path, weights_only=True, map_location="cpu")
     except OSError as error:
         raise WeightsError(f"The checkpoint {path} cannot be read: {error}.") from error
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+    except Exception as error:  # what damaged data raises is not limited to a few kinds
+        with path.open("rb") as file:
+            is_pickle = file.read(4).startswith((b"PK\x03\x04", b"\x80"))
+        if isinstance(error, pickle.UnpicklingError) and is_pickle:
             raise WeightsError(
-                f"{path} holds program code beside the tensors. It was not loaded, because such "
-                "code could do anything. Ask for a file with the state dictionary only, as "
+                f"{path} holds objects of a program beside the tensors. It was not loaded, because "
+                "that could run any code. Ask for a file with the state dictionary only, as "
                 "torch.save(network.state_dict(), file) writes it."
             ) from error
-        raise _unreadable(path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise _unreadable(path) from error
 
 
