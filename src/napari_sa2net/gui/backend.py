@@ -6,19 +6,16 @@ The window's tests put another object in its place.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..engine.events import Event, Progress
+from ..engine.events import Event, Message, Progress
 
 
 @dataclass(frozen=True)
-class DeviceChosen(Event):
+class DeviceChosen(Message):
     """The device a job runs on, and why."""
-
-    device: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class Request:
     labelling: Any
     keep: frozenset[str] = frozenset()
     """Maps wanted besides the labels."""
-    plane: int | None = None
-    """The plane whose maps are kept; None for all."""
+    plane: tuple[int, ...] | None = None
+    """Place over T and Z of the plane whose maps are kept; None for all planes."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,28 @@ class Ran:
 
     segmentation: Any
     maps: dict[str, Any]
+
+
+def plane_slices(axes: str, index: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return the slices of one plane, T and Z kept with length 1."""
+    places = iter(index)
+    found = []
+    for axis in axes:
+        place = next(places) if axis in "TZ" else None
+        found.append(slice(None) if place is None else slice(place, place + 1))
+    return tuple(found)
+
+
+def plane_number(shape: tuple[int, ...], axes: str, index: tuple[int, ...]) -> int:
+    """Return the number of a plane, counted over T, then Z."""
+    lengths = dict(zip(axes, shape, strict=True))
+    places = dict(zip((axis for axis in axes if axis in "TZ"), index, strict=True))
+    return places.get("T", 0) * lengths.get("Z", 1) + places.get("Z", 0)
+
+
+def forget_maps(segmentation: Any) -> Any:
+    """Return the segmentation without the maps that the layers hold from now on."""
+    return replace(segmentation, stages=None, attention=None, disagreement=None)
 
 
 class Backend:
@@ -76,21 +95,35 @@ class Backend:
         from ..engine import devices, inference
 
         choice = devices.choose_device(request.options.get("device", "auto"))
-        yield DeviceChosen(choice.device, choice.reason)
+        yield DeviceChosen(f"Running on {choice.reason}")
         model = yield from self._load(request.model)
+        number = None
+        if request.plane is not None:
+            number = (plane_number(request.data.shape, request.options["axes"], request.plane),)
         options = inference.SegmentOptions(
-            **request.options, labelling=request.labelling, keep=request.keep
+            **request.options, labelling=request.labelling, keep=request.keep, map_planes=number
         )
         segmentation = yield from inference.segment(request.data, model, options)
-        return Ran(segmentation, {name: getattr(segmentation, name) for name in request.keep})
+        maps = {}
+        for name in request.keep:
+            values = getattr(segmentation, name)
+            if request.plane is not None:
+                values = values[(..., *plane_slices(segmentation.axes, request.plane))]
+            maps[name] = values
+        return Ran(forget_maps(segmentation), maps)
 
     def relabel(
         self, segmentation: Any, settings: Any, index: tuple[int, ...] | None
     ) -> Generator[Event, None, Any]:
-        """Make labels again from probabilities, of one plane or of all, without the network."""
+        """Label again from probabilities, without the network.
+
+        Returns the labels (H, W) of the plane at ``index`` over T and Z, or without one a
+        whole new Segmentation.
+        """
         from ..engine import inference
 
-        yield Progress(0, 1, "plane")
+        if index is None:
+            return (yield from inference.relabel_steps(segmentation, settings))
         return inference.relabel(segmentation, settings, index)
 
     def _load(self, name: str) -> Generator[Event, None, Any]:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
+    QSizePolicy,
     QWidget,
 )
 
@@ -65,9 +66,10 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
+        self.combo.setMinimumContentsLength(12)
+        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.combo.setToolTip("The image to segment. It follows the layer you select.")
         self.others = QListWidget()
-        self.others.setMaximumHeight(70)
         self.others.setToolTip(
             "<qt>Tick other layers of the same size and place to use them as further channels of "
             "one image.</qt>"
@@ -89,7 +91,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         form = self.form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("&Image", self.combo)
-        form.addRow("With", self.others)
+        form.addRow("&With", self.others)
         form.addRow("&Axes", self.axes)
         form.addRow("", self.shape)
         form.addRow("C&hannels", self.channels)
@@ -189,7 +191,9 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             item.setCheckState(state)
             self.others.addItem(item)
         self.others.blockSignals(False)
-        self.form.setRowVisible(self.others, self.others.count() > 0)
+        count = self.others.count()
+        self.others.setFixedHeight(8 + min(4, count) * max(18, self.others.sizeHintForRow(0)))
+        self.form.setRowVisible(self.others, count > 0)
 
     def _on_axes_left(self) -> None:
         if not self.axes.text().strip():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..engine.events import Progress
 
@@ -81,3 +81,14 @@ def progress_text(progress: Progress, left: float | None) -> str:
     else:
         text = progress.text or progress.unit
     return text if left is None else f"{text}, about {time_text(left)} left"
+
+
+def done_text(segmentation: Any, seconds: float) -> str:
+    """Say what a run found."""
+    count = len(segmentation.features.get("index", ()))
+    if segmentation.labelling.result == "classes":
+        found = "1 class" if count == 1 else f"{count} classes"
+    else:
+        found = "1 object" if count == 1 else f"{count} objects"
+    hint = "" if count else " Try a lower threshold, another diameter, or another model."
+    return f"Found {found} in {time_text(seconds)}.{hint}"

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -67,6 +68,8 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
+        self.combo.setMinimumContentsLength(12)
+        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.combo.setToolTip("The trained network to use.")
         self.about = QLabel()
         self.about.setWordWrap(True)
@@ -92,16 +95,15 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         buttons.addStretch(1)
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("&Model", self.combo)
-        device_form = QFormLayout()
-        device_form.addRow("D&evice", self.device)
+        form.addRow(self.about)
+        form.addRow(buttons)
+        form.addRow("D&evice", self.device)
+        form.addRow(self.chosen)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        layout.addWidget(self.about)
-        layout.addLayout(buttons)
-        layout.addLayout(device_form)
-        layout.addWidget(self.chosen)
         self.combo.currentIndexChanged.connect(self._on_model)
         self.device.currentIndexChanged.connect(lambda _: self.show_device(""))
         self.download_button.clicked.connect(lambda _: self.download.emit())
@@ -137,7 +139,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
     def show_device(self, text: str) -> None:
         """Say what the last run chose, or that nobody knows yet."""
         if not text and self.device_name() == "auto":
-            text = "The choice, and why, is shown here at the first run."
+            text = "What it chooses, and why, is shown here at the first run."
         self.chosen.setText(text)
         self.chosen.setVisible(bool(text))
 

@@ -56,7 +56,7 @@ def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Re
         "rgb": image.rgb,
         "channels": None if image.rgb else parse_channels(choices.channels),
         "device": choices.device,
-        "pixel_size": image.pixel_size,
+        "pixel_size": image.pixel_size_yx,
         "diameter": choices.diameter,
     }
     request = Request(

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -19,7 +18,7 @@ from ..engine.errors import SA2NetError
 from . import layers, regions
 from .watching import watch
 
-AUTO = "from the layer"
+AUTO = "automatic"
 
 
 def scale_text(
@@ -49,7 +48,7 @@ def scale_text(
     if card_diameter is not None:
         return (
             f"The model works at objects of about {card_diameter:g} px: the image is used as it "
-            "is. Give a diameter if yours are much smaller or larger."
+            "is. Give a diameter if yours differ."
         )
     return "The image is used as it is."
 
@@ -85,19 +84,17 @@ class ScaleField(QWidget):  # type: ignore[misc]
         )
         self.measure = QPushButton("&Measure")
         self.measure.setCheckable(True)
+        self.measure.setEnabled(False)
         self.measure.setToolTip(
             "<qt>Draw a line across a typical object: press, drag, let go. Its length becomes the "
             "diameter. Press again to stop measuring.</qt>"
         )
         self.hint = QLabel()
         self.hint.setWordWrap(True)
-        row = QHBoxLayout()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.spin, 1)
         row.addWidget(self.measure)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.hint)
         self.setFocusProxy(self.spin)
         self.spin.valueChanged.connect(self._on_typed)
         self.measure.toggled.connect(self._on_measure)
@@ -105,8 +102,9 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self._explain()
 
     def add_to(self, form: QFormLayout) -> None:
-        """Add the field with its label to a form."""
-        form.addRow("&Diameter", self)
+        """Add the field with its label, and a line that explains it, to a form."""
+        form.addRow("&Object size", self)
+        form.addRow(self.hint)
 
     def diameter(self) -> float | None:
         """Return the diameter in pixels of the image, None if it is left to the layer."""

@@ -7,6 +7,7 @@ same :class:`SegmentController`, with the running job; closing the viewer's wind
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from qtpy.QtWidgets import QWidget
 from ..engine.errors import InputError
 from ..engine.events import Event, Message, Progress
 from .backend import Backend, DeviceChosen, Ran, Request
-from .job_state import Clock, JobState, Kind, Note, progress_text
+from .job_state import Clock, JobState, Kind, Note, done_text, progress_text
 from .lifetime import disown, owned_by, unwrap, when_closed, window_of
 from .worker import Outcome, Task, Work, describe_error
 from .writer import Shown, Target, Writer
@@ -63,11 +64,13 @@ class SegmentController(QObject):  # type: ignore[misc]
     def segment(self, request: Request, target: Target) -> None:
         """Run the network on an image and write what comes back."""
         self.labelling = request.labelling
+        started = time.monotonic()
 
         def finish(ran: Ran) -> None:
             self.shown = Shown(ran.segmentation, target, request.labelling)
             for text in self.writer.write(self._viewer(), self.shown, ran.maps):
                 self.note(text)
+            self.note(done_text(ran.segmentation, time.monotonic() - started))
             self.labels_wanted(self.labelling, settled=True)
 
         kind: Kind = "preview" if target.preview else "segment"
@@ -151,20 +154,20 @@ class SegmentController(QObject):  # type: ignore[misc]
                     self._failed(error)
             self._relabel_next()
 
-        self._relabel = Task(lambda: self.backend.relabel(shown.result, labelling, index))
+        self._relabel = Task(lambda: self.backend.relabel(shown.segmentation, labelling, index))
         self._relabel.ended.connect(ended)
         self._relabel.start()
 
     def _write_relabelled(
-        self, shown: Shown, labels: Any, labelling: Any, index: tuple[int, ...] | None
+        self, shown: Shown, result: Any, labelling: Any, index: tuple[int, ...] | None
     ) -> None:
         viewer = self._viewer()
         if index is None:
-            shown.labelling = labelling
-            texts = self.writer.write_labels(viewer, shown, labels, labelling)
+            shown.segmentation, shown.labelling = result, labelling
+            texts = self.writer.write_labels(viewer, shown)
         else:
             shown.labelling = None
-            texts = self.writer.write_plane(viewer, shown, labels, index)
+            texts = self.writer.write_plane(viewer, shown, result, index)
         for text in texts:
             self.note(text)
         self.changed.emit()
@@ -206,8 +209,9 @@ class SegmentController(QObject):  # type: ignore[misc]
         if self._closed or self._task is None:
             return
         if isinstance(event, DeviceChosen):
-            self.device = f"{event.device}: {event.reason}"
-        if isinstance(event, Message):
+            self.device = event.text
+            self.changed.emit()
+        elif isinstance(event, Message) and event.text != self.device:
             self.note(event.text, "warning" if event.warning else "info")
         elif isinstance(event, Progress):
             text = progress_text(event, self._clock.left(event))

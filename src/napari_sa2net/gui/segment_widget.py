@@ -10,8 +10,10 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QFrame,
+    QGridLayout,
     QGroupBox,
     QHBoxLayout,
+    QLabel,
     QMessageBox,
     QProgressBar,
     QPushButton,
@@ -35,11 +37,11 @@ from .worker import describe_error
 
 KEEP = {
     "probabilities": (
-        "&Probability of each class",
+        "&Probabilities",
         "How likely each pixel belongs to each class, one Image layer a class.",
     ),
     "stages": (
-        "The four s&tages",
+        "Four s&tages",
         "What each of the network's four decoder stages sees: 1 − p(background), finest first.",
     ),
     "attention": (
@@ -47,13 +49,21 @@ KEEP = {
         "Where the network's attention (the ψ of each adaptive up-attention) lies.",
     ),
     "disagreement": (
-        "Disa&greement of the stages",
+        "Disa&greement",
         "Where the stages differ, the network is unsure: look there first.",
     ),
 }
+VERBS = {
+    "idle": "",
+    "segment": "Segmenting",
+    "preview": "Preview",
+    "download": "Downloading",
+    "import": "Importing",
+    "save": "Saving",
+}
 LABEL_FIELDS = {
     "result": "&Result",
-    "threshold": "Thresh&old",
+    "threshold": "T&hreshold",
     "min_size": "Minimum si&ze",
     "split": "Split to&uching objects",
     "seed_threshold": "Splittin&g",
@@ -82,18 +92,19 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.scale.add_to(self.image.form)
         self.model = ModelPanel()
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
-        self.all_planes = QCheckBox("… of &all planes of the stack")
+        self.all_planes = QCheckBox("… of &all planes")
         self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
         self.preview = QPushButton("Previe&w")
         self.segment = QPushButton("&Segment")
         self.cancel = QPushButton("&Cancel")
         self.save = QPushButton("Sa&ve result…")
         self.progress = QProgressBar()
+        self.status = QLabel()
         self.messages = MessageArea()
         self._lay_out()
         self._connect()
         self._restore()
-        self._refresh()
+        self._on_image()
 
     # --- building --------------------------------------------------------------------------
 
@@ -117,7 +128,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         column.setContentsMargins(2, 2, 6, 2)
         column.addWidget(_group("Image", self.image))
         column.addWidget(_group("Model", self.model))
-        column.addWidget(_group("Also show", *self.keep.values(), self.all_planes))
+        column.addWidget(self._extras())
         column.addWidget(_group("Labels (change at once)", self.labelling))
         column.addStretch(1)
         scroll = QScrollArea()
@@ -132,9 +143,21 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll, 1)
         layout.addLayout(buttons)
+        self.progress.setTextVisible(False)
+        self.status.setWordWrap(True)
         layout.addWidget(self.progress)
+        layout.addWidget(self.status)
         layout.addWidget(self.messages)
         layout.addWidget(self.save)
+
+    def _extras(self) -> QGroupBox:
+        box = QGroupBox("Also show")
+        grid = QGridLayout(box)
+        grid.setContentsMargins(6, 6, 6, 6)
+        for place, check in enumerate(self.keep.values()):
+            grid.addWidget(check, place // 2, place % 2)
+        grid.addWidget(self.all_planes, 2, 0, 1, 2)
+        return box
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
@@ -305,7 +328,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.progress.setVisible(state.busy)
         self.progress.setRange(0, state.total if state.total > 1 else 0)
         self.progress.setValue(state.done)
-        self.progress.setFormat(state.text)
+        self.status.setVisible(state.busy)
+        self.status.setText(f"{VERBS[state.kind]}: {state.text}")
         if self.controller.device:
             self.model.show_device(self.controller.device)
         self.all_planes.setVisible(is_stack(self.image.image))

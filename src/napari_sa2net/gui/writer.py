@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +9,6 @@ from typing import Any
 
 from ..engine.errors import InputError
 from . import layers, regions, results, saving
-
-MAPS = ("probabilities", "stages", "attention", "disagreement")
-"""What a run can keep besides labels, in the order in which the layers are added."""
 
 
 @dataclass
@@ -57,21 +53,21 @@ class Writer:
                 preview=target.preview,
             )
             texts += [each.message for each in written]
-        texts += self.write_labels(viewer, shown, shown.segmentation.labels, shown.labelling)
+            show_one([each.layer for each in written if each.created])
+        texts += self.write_labels(viewer, shown)
         return [text for text in texts if text]
 
-    def write_labels(self, viewer: Any, shown: Shown, labels: Any, labelling: Any) -> list[str]:
-        """Write labels of all planes."""
+    def write_labels(self, viewer: Any, shown: Shown) -> list[str]:
+        """Write the labels of all planes."""
         segmentation, target = shown.segmentation, shown.target
-        features = segmentation.features if labels is segmentation.labels else None
         written = results.write_labels(
             viewer,
             target.image,
-            labels,
-            note=self._note(shown, labelling),
-            result=labelling.result,
+            segmentation.labels,
+            note=self._note(shown),
+            result=shown.labelling.result,
             classes=segmentation.card.classes,
-            features=features,
+            features=segmentation.features,
             preview=target.preview,
         )
         shown.layer = written.layer
@@ -81,10 +77,7 @@ class Writer:
         self, viewer: Any, shown: Shown, labels: Any, index: tuple[int, ...]
     ) -> list[str]:
         """Write labels of one plane into the layer that shows the rest."""
-        if shown.layer not in viewer.layers:
-            return []  # deleted by the person: the next full write makes it again
         written = results.write_plane(viewer, shown.target.image, labels, index, shown.layer)
-        shown.layer = written.layer
         return [written.message] if written.message else []
 
     def plane_shown(self, viewer: Any, shown: Shown) -> tuple[int, ...]:
@@ -116,10 +109,10 @@ class Writer:
         job = saving.read_result(layer)
         return lambda: saving.save_result(job, path)
 
-    def _note(self, shown: Shown, labelling: Any = None) -> results.Note:
+    def _note(self, shown: Shown) -> results.Note:
         segmentation = shown.segmentation
         settings = {
-            "labelling": asdict(labelling or shown.labelling),
+            "labelling": asdict(shown.labelling),
             "device": str(segmentation.device),
             "axes": shown.target.image.axes,
         }
@@ -130,9 +123,20 @@ class Writer:
         return results.Note(segmentation.card.name, settings, segmentation.version)
 
 
-def count_planes(shape: tuple[int, ...], axes: str) -> int:
-    """Return how many T and Z planes an image of ``shape`` has."""
-    return math.prod(n for n, axis in zip(shape, axes, strict=True) if axis in "TZ")
+def show_one(created: list[Any]) -> None:
+    """Show of new maps the one that tells most, added to the image, and hide the others.
 
+    All at once would hide each other, and the image.
+    """
+    order = ("disagreement", "probability", "stage", "attention")
 
-__all__ = ["MAPS", "Shown", "Target", "Writer", "count_planes"]
+    def rank(layer: Any) -> tuple[int, bool]:
+        note = layers.note_of(layer) or {}
+        # The background's probability is the least interesting one.
+        background = note["kind"] == "probability" and note.get("index") == 0
+        return order.index(note["kind"]), background
+
+    for place, layer in enumerate(sorted(created, key=rank)):
+        layer.visible = place == 0
+        if place == 0:
+            layer.blending = "additive"
