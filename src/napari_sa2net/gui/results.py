@@ -224,7 +224,7 @@ def write_maps(
     written: list[Written] = []
     for kind, index, title, data, info in _maps(maps, classes):
         name = f"{image.name} {title}" + (" (preview)" if preview else "")
-        mark = _note(note, image, kind, name, preview=preview, index=index)
+        mark = _note(note, image, kind, name, preview=preview, index=index, title=title)
         values = np.asarray(image.expand(np.asarray(data, dtype=np.float16)))
         colormap = (
             colours.probability_colormap(info) if kind == "probability" else COLORMAPS[kind]
@@ -234,7 +234,8 @@ def write_maps(
                 continue
             layer.data = values
             image.result_transform().apply(layer)
-            if kind == "probability" and layer.colormap.name != colormap.name:
+            # Another model's class has another colour; otherwise a person's choice stays.
+            if (note_of(layer) or {}).get("title") != title:
                 layer.colormap = colormap
             _rename(layer, mark)
             layer.metadata[NOTE] = mark
