@@ -223,7 +223,8 @@ def explain(error: Exception, card: ModelCard, source: str, cache: Path) -> str:
     start = f"The model {card.name!r} could not be downloaded"
     if isinstance(error, requests.RequestException):
         return f"{start}: {_network_problem(error, source)} {BY_HAND}"
-    if isinstance(error, OSError) and local_folder(source) is not None and error.filename == source:
+    local = local_folder(source)
+    if isinstance(error, OSError) and local is not None and str(error.filename) == str(local):
         return (
             f"{start}: {source} cannot be read ({error.strerror}). Put {card.file} there, or set "
             f"{URL_VARIABLE} to the folder or address where it is."
