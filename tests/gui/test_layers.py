@@ -45,7 +45,7 @@ def test_pixels_are_a_view_nobody_can_write_to() -> None:
     pixels = np.zeros((5, 6))
     image = read_image(Image(pixels))
     assert np.shares_memory(image.data, pixels)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="read-only"):
         image.data[0, 0] = 1
     pixels[0, 0] = 1  # the layer's own array stays as it was
 
@@ -76,7 +76,8 @@ def test_lazy_stays_lazy() -> None:
         one.visible = False
         one.data = lazy
     image = read_image([layer, other])
-    assert image.data.shape == (2, 7, 20, 30) and hasattr(image.data, "dask")
+    assert image.data.shape == (2, 7, 20, 30)
+    assert hasattr(image.data, "dask")
     assert image.crop((slice(2, 3), slice(0, 5), slice(0, 5))).data.shape == (2, 1, 5, 5)
 
 
@@ -86,7 +87,8 @@ def test_zarr_is_cropped_lazily() -> None:
     image = read_image(Image(array, contrast_limits=(0, 255)))
     assert not isinstance(image.data, np.ndarray)
     part = image.crop((slice(1, 2), slice(0, 9), slice(3, 30)))
-    assert part.data.shape == (1, 9, 27) and hasattr(part.data, "dask")
+    assert part.data.shape == (1, 9, 27)
+    assert hasattr(part.data, "dask")
 
 
 def test_axis_labels_tell_the_axes() -> None:
@@ -96,7 +98,8 @@ def test_axis_labels_tell_the_axes() -> None:
 
 def test_a_person_corrects_the_axes() -> None:
     image = read_image(Image(np.zeros((3, 20, 30)))).with_axes("tyx")
-    assert image.axes == "TYX" and image.result_shape() == (3, 20, 30)
+    assert image.axes == "TYX"
+    assert image.result_shape() == (3, 20, 30)
 
 
 @pytest.mark.parametrize("axes", ["YX", "TTYX", "QYX", "TCX"])
@@ -126,7 +129,8 @@ def test_layers_as_channels() -> None:
 def test_layers_of_stacks_as_channels() -> None:
     # Three planes would be taken for channels, but the layers are the channels.
     image = read_image([Image(np.zeros((3, 20, 30))), Image(np.zeros((3, 20, 30)))])
-    assert image.axes == "CZYX" and image.result_shape() == (3, 20, 30)
+    assert image.axes == "CZYX"
+    assert image.result_shape() == (3, 20, 30)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,8 @@ def test_pixel_size(scale: Any, unit: str, expected: float | None) -> None:
 
 def test_pixels_that_are_not_square() -> None:
     image = read_image(Image(np.zeros((20, 30)), scale=(1, 4), units=("um", "um")))
-    assert image.pixel_size_yx == pytest.approx((1, 4)) and image.pixel_size == pytest.approx(2)
+    assert image.pixel_size_yx == pytest.approx((1, 4))
+    assert image.pixel_size == pytest.approx(2)
     assert "not square" in image.notes[0]
 
 
@@ -202,7 +207,8 @@ def test_the_whole_transform_is_copied(ndim: int) -> None:
     result = result_layer(image)
     for point in np.random.default_rng(1).uniform(-5, 40, size=(5, ndim)):
         assert_allclose(world(result, point), world(source, point))
-    assert result.units == source.units and result.axis_labels == source.axis_labels
+    assert result.units == source.units
+    assert result.axis_labels == source.axis_labels
 
 
 @pytest.mark.parametrize("ndim", [2, 3, 4])

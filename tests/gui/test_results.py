@@ -64,11 +64,14 @@ def test_labels_carry_transform_features_and_note(viewer: ViewerModel) -> None:
     labels = numbers(20, 30)
     written = write_labels(viewer, image, labels, note=NOTE, features=table)
     layer, source = written.layer, viewer.layers["cells"]
-    assert written.created and written.message == ""
-    assert isinstance(layer, Labels) and layer.name == "cells labels"
+    assert written.created
+    assert written.message == ""
+    assert isinstance(layer, Labels)
+    assert layer.name == "cells labels"
     assert_array_equal(layer.data, labels)
     assert_allclose(layer.data_to_world((3, 4)), source.data_to_world((3, 4)))
-    assert layer.units == source.units and layer.axis_labels == source.axis_labels
+    assert layer.units == source.units
+    assert layer.axis_labels == source.axis_labels
     assert list(layer.features.columns) == ["index", "class", "area"]
     note = note_of(layer)
     assert note is not None
@@ -80,7 +83,9 @@ def test_labels_carry_transform_features_and_note(viewer: ViewerModel) -> None:
         "kind": "labels",
     }
     assert expected.items() <= note.items()
-    assert is_result(layer) and not is_result(source) and source_layer(viewer, layer) == source
+    assert is_result(layer)
+    assert not is_result(source)
+    assert source_layer(viewer, layer) == source
 
 
 def test_labels_are_a_copy(viewer: ViewerModel) -> None:
@@ -125,10 +130,13 @@ def test_running_again_updates_the_layer(viewer: ViewerModel) -> None:
     again = write_labels(
         viewer, image, numbers(20, 30, seed=1), note=Note("other"), features={"index": [1]}
     )
-    assert not again.created and again.layer == first and len(viewer.layers) == 2
+    assert not again.created
+    assert again.layer == first
+    assert len(viewer.layers) == 2
     assert_array_equal(first.data, numbers(20, 30, seed=1))
     assert (first.opacity, first.name) == (0.3, "my name")
-    assert note_of(first)["model"] == "other" and len(first.features) == 1  # type: ignore[index]
+    assert note_of(first)["model"] == "other"
+    assert len(first.features) == 1
 
 
 def test_the_source_may_be_renamed_or_moved(viewer: ViewerModel) -> None:
@@ -153,11 +161,13 @@ def test_a_preview_has_a_layer_of_its_own_at_its_place(viewer: ViewerModel) -> N
     whole = write_labels(viewer, image, numbers(5, 20, 30), note=NOTE).layer
     part = image.crop((slice(3, 4), slice(5, 15), slice(10, 30)))
     preview = write_labels(viewer, part, numbers(1, 10, 20), note=NOTE, preview=True)
-    assert preview.created and preview.layer.name == "cells preview"
+    assert preview.created
+    assert preview.layer.name == "cells preview"
     assert_allclose(preview.layer.data_to_world((0, 0, 0)), (6, 5, 10))
     elsewhere = image.crop((slice(0, 1), slice(0, 8), slice(0, 9)))
     again = write_labels(viewer, elsewhere, numbers(1, 8, 9), note=NOTE, preview=True)
-    assert again.layer == preview.layer and again.layer.data.shape == (1, 8, 9)
+    assert again.layer == preview.layer
+    assert again.layer.data.shape == (1, 8, 9)
     assert_allclose(again.layer.data_to_world((0, 0, 0)), (0, 0, 0))
     assert_array_equal(whole.data, numbers(5, 20, 30))
 
@@ -176,11 +186,14 @@ def test_an_edit_is_never_overwritten(viewer: ViewerModel) -> None:
     paint(first)
     kept = first.data.copy()
     again = write_labels(viewer, image, numbers(20, 30, seed=1), note=NOTE)
-    assert again.created and first.name in again.message and again.layer.name in again.message
+    assert again.created
+    assert first.name in again.message
+    assert again.layer.name in again.message
     assert_array_equal(first.data, kept)
     # From now on the new layer is updated, and there is nothing more to say.
     third = write_labels(viewer, image, numbers(20, 30, seed=2), note=NOTE)
-    assert third.layer == again.layer and third.message == ""
+    assert third.layer == again.layer
+    assert third.message == ""
     assert_array_equal(first.data, kept)
 
 
@@ -188,7 +201,8 @@ def test_an_edit_that_napari_does_not_tell_of(viewer: ViewerModel) -> None:
     layer = write_labels(viewer, show(viewer, (4, 20, 30), "ZYX"), numbers(4, 20, 30), note=NOTE)
     layer.layer.data[3, 2, 1] += 1
     assert is_edited(layer.layer)
-    assert is_edited(layer.layer, (3,)) and not is_edited(layer.layer, (2,))
+    assert is_edited(layer.layer, (3,))
+    assert not is_edited(layer.layer, (2,))
 
 
 def test_an_edit_that_was_undone_is_none(viewer: ViewerModel) -> None:
@@ -208,7 +222,8 @@ def test_old_strokes_do_not_come_back(viewer: ViewerModel) -> None:
     layer.redo()
     layer.undo()
     assert_array_equal(layer.data, numbers(20, 30, seed=1))
-    assert layer.mode == "paint" and layer.editable
+    assert layer.mode == "paint"
+    assert layer.editable
 
 
 def test_one_plane_is_written_in_place(viewer: ViewerModel) -> None:
@@ -221,7 +236,8 @@ def test_one_plane_is_written_in_place(viewer: ViewerModel) -> None:
     assert not is_edited(layer)
     layer.data[1, 0, 3, 0, 0] = 99
     refused = write_plane(viewer, image, plane, (3, 1), layer)
-    assert not refused.done and layer.name in refused.message
+    assert not refused.done
+    assert layer.name in refused.message
     assert layer.data[1, 0, 3, 0, 0] == 99
 
 
@@ -230,7 +246,8 @@ def test_a_plane_of_a_layer_that_is_gone(viewer: ViewerModel) -> None:
     layer = write_labels(viewer, image, numbers(20, 30), note=NOTE).layer
     viewer.layers.remove(layer)
     refused = write_plane(viewer, image, numbers(20, 30), (), layer)
-    assert not refused.done and refused.message
+    assert not refused.done
+    assert refused.message
 
 
 # --- maps -------------------------------------------------------------------------------------
@@ -261,14 +278,16 @@ def test_maps_are_layers_of_their_own(viewer: ViewerModel) -> None:
         "cells disagreement",
     ]
     for one in written:
-        assert isinstance(one.layer, Image) and one.layer.data.dtype == np.float16
+        assert isinstance(one.layer, Image)
+        assert one.layer.data.dtype == np.float16
         assert_allclose(one.layer.scale, (0.5, 0.5))
         assert one.layer.units == viewer.layers["cells"].units
         assert tuple(one.layer.contrast_limits) == (0, 1)
     assert_array_equal(viewer.layers["cells stage 2"].data, values["stages"][1])
     assert_allclose(written[1].layer.colormap.colors[-1][:3], (230 / 255, 159 / 255, 0), atol=1e-6)
     # They lie between the image and the labels, which stay active; only one hides the image.
-    assert viewer.layers[0].name == "cells" and viewer.layers[-1] == labels
+    assert viewer.layers[0].name == "cells"
+    assert viewer.layers[-1] == labels
     assert viewer.layers.selection.active == labels
     assert sum(one.layer.visible for one in written) == 1
 
@@ -293,7 +312,8 @@ def test_the_class_of_another_model_has_its_own_colour_and_name(viewer: ViewerMo
     layer = write_maps(viewer, image, values, note=NOTE, classes=CLASSES)[1].layer
     other = (CLASSES[0], ClassInfo("gland", "#0000ff"), CLASSES[2])
     again = write_maps(viewer, image, values, note=NOTE, classes=other)[1].layer
-    assert again == layer and layer.name == "cells p(gland)"
+    assert again == layer
+    assert layer.name == "cells p(gland)"
     assert_allclose(layer.colormap.colors[-1][:3], (0, 0, 1))
 
 
@@ -317,7 +337,8 @@ def test_memory_of_maps(viewer: ViewerModel) -> None:
     assert estimate_map_bytes(image, keep, 3, all_planes=True) == size
     assert estimate_map_bytes(image, keep, 3, all_planes=False) * 5 == size
     assert estimate_map_bytes(image, frozenset(), 3, all_planes=True) == 0
-    assert not too_large(10**9) and too_large(10**9 + 1)
+    assert not too_large(10**9)
+    assert too_large(10**9 + 1)
     assert [describe_bytes(n) for n in (999, 2_000, 1.26e6, 1.26e9)] == [
         "999 bytes",
         "2 kB",

@@ -245,8 +245,8 @@ def note_of(layer: Any) -> dict[str, Any] | None:
 
 
 def is_result(layer: Any) -> bool:
-    """Return whether this package made ``layer``."""
-    return note_of(layer) is not None
+    """Return whether ``layer`` is a result of this package, rather than a tool of it."""
+    return "source" in (note_of(layer) or {})
 
 
 def source_layer(viewer: ViewerModel, layer: Any) -> Layer | None:

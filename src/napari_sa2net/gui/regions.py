@@ -144,9 +144,7 @@ def measured_length(viewer: ViewerModel, shapes: Any, layer: Any, axes: str = ""
         If there is no line, or it has no length.
     """
     lines = [
-        data
-        for data, kind in zip(shapes.data, shapes.shape_type, strict=True)
-        if kind == "line"
+        data for data, kind in zip(shapes.data, shapes.shape_type, strict=True) if kind == "line"
     ]
     if not lines:
         raise InputError(

@@ -226,9 +226,7 @@ def write_maps(
         name = f"{image.name} {title}" + (" (preview)" if preview else "")
         mark = _note(note, image, kind, name, preview=preview, index=index, title=title)
         values = np.asarray(image.expand(np.asarray(data, dtype=np.float16)))
-        colormap = (
-            colours.probability_colormap(info) if kind == "probability" else COLORMAPS[kind]
-        )
+        colormap = colours.probability_colormap(info) if kind == "probability" else COLORMAPS[kind]
         for layer in _earlier(viewer, image, mark, Image):
             if layer.ndim != values.ndim:
                 continue
