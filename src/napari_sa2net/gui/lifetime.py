@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 Owned = TypeVar("Owned")
@@ -50,8 +51,29 @@ def window_of(widget: QWidget) -> QMainWindow | None:
     return None
 
 
+class _CloseWatcher(QObject):  # type: ignore[misc]
+    """Notices that a window was closed, also where it is kept and not destroyed."""
+
+    def __init__(self, window: QMainWindow, stop: Callable[[], None]) -> None:
+        super().__init__(window)
+        self._window = window
+        self._stop = stop
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        if watched is self._window and event.type() == QEvent.Type.Close:
+            # Whether the window agrees to close is known only after the event.
+            QTimer.singleShot(0, self._check)
+        return False
+
+    def _check(self) -> None:
+        if not self._window.isVisible():
+            self._stop()
+
+
 def when_closed(window: QMainWindow, stop: Callable[[], None]) -> None:
-    """Call ``stop`` once ``window`` is gone, or the application quits before that."""
+    """Call ``stop`` once ``window`` is closed, or the application quits before that."""
+    _CloseWatcher(window, stop)
     window.destroyed.connect(lambda *_: stop())
     application = QApplication.instance()
     if application is not None:

@@ -1,0 +1,170 @@
+"""The window with a fake engine: quick, without torch, and stoppable at will."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_sa2net.engine.cards import ClassInfo, ModelCard
+from napari_sa2net.engine.events import Event, Progress
+from napari_sa2net.engine.instances import features
+from napari_sa2net.engine.registry import ModelEntry
+from napari_sa2net.engine.segmentation import (
+    Segmentation,
+    SegmentOptions,
+    relabel,
+    relabel_steps,
+    run,
+)
+from napari_sa2net.gui.backend import DeviceChosen, Ran, Request
+
+CARD = ModelCard(
+    name="fake",
+    description="Bright things",
+    modality="tests",
+    bytes=5_000_000,
+    num_classes=2,
+    classes=(ClassInfo("background", "#000000"), ClassInfo("thing", "#ff0000")),
+    diameter=20.0,
+)
+REMOTE = ModelCard(
+    name="far",
+    description="Elsewhere",
+    bytes=80_000_000,
+    licence="For research only",
+    restricted=True,
+    num_classes=1,
+)
+
+
+class FakeBackend:
+    """Segments by brightness: a pixel's value / 255 is its probability."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        """A run waits for this after its first tile."""
+        self.gate.set()
+        self.error: Exception | None = None
+        self.requests: list[Request] = []
+        self.relabelled: list[tuple[Any, Any]] = []
+        self.running = 0
+        self.fetched: list[str] = []
+
+    def models(self) -> list[ModelEntry]:
+        """List one model that is here and one that is not."""
+        here = "downloaded" if "far" in self.fetched else "remote"
+        return [ModelEntry(CARD, "bundled", Path("fake")), ModelEntry(REMOTE, here, None)]
+
+    def fetch(self, name: str) -> Generator[Event, None, None]:
+        """Pretend to download."""
+        yield Progress(0, 100, "bytes")
+        self.gate.wait(10)
+        yield Progress(50, 100, "bytes")
+        if self.error is not None:
+            raise self.error
+        self.fetched.append(name)
+
+    def import_model(self, path: Path) -> Generator[Event, None, ModelEntry]:
+        """Pretend to import."""
+        yield Progress(0, 1, "file")
+        if self.error is not None:
+            raise self.error
+        return ModelEntry(CARD, "imported", path)
+
+    def segment(self, request: Request) -> Generator[Event, None, Ran]:
+        """Run four "tiles"."""
+        self.requests.append(request)
+        self.running += 1
+        try:
+            yield DeviceChosen("Running on a fake: it is the only one.")
+            for tile in range(1, 5):
+                yield Progress(tile, 4, "tile")
+                self.gate.wait(10)
+            if self.error is not None:
+                raise self.error
+            return self._result(request)
+        finally:
+            self.running -= 1
+
+    def _result(self, request: Request) -> Ran:
+        bright = np.asarray(request.data, dtype=np.float32) / 255
+        axes = request.options["axes"]
+        if "C" in axes:
+            bright = bright.mean(axis=axes.index("C"))
+            axes = axes.replace("C", "")
+        probabilities = np.stack([1 - bright, bright]).astype(np.float16)
+        planes = tuple(range(int(np.prod(bright.shape[:-2]))))
+        blank = Segmentation(
+            labels=np.zeros(bright.shape, np.int32),
+            probabilities=probabilities,
+            stages=None,
+            attention=None,
+            disagreement=None,
+            features={},
+            axes=axes,
+            card=CARD,
+            options=SegmentOptions(axes=axes, labelling=request.labelling),
+            device="fake",
+            planes=planes,
+            zoom=(1.0, 1.0),
+            version="0",
+        )
+        done = run(relabel_steps(blank, request.labelling))
+        assert set(features(done.labels)) == set(done.features)
+        maps: dict[str, Any] = {}
+        part = bright
+        if request.plane is not None:
+            part = bright[tuple(slice(i, i + 1) for i in request.plane)]
+        for name in request.keep:
+            count = {"probabilities": 2, "disagreement": 0}.get(name, 4)
+            maps[name] = np.stack([part] * count) if count else part
+        return Ran(done, maps)
+
+    def relabel(self, segmentation: Any, settings: Any, index: Any) -> Generator[Event, None, Any]:
+        """Label again, with the engine's own functions."""
+        self.relabelled.append((settings, index))
+        yield Progress(0, 1, "plane")
+        if index is None:
+            return run(relabel_steps(segmentation, settings))
+        return relabel(segmentation, settings, index)
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    """Return an engine that does as it is told."""
+    return FakeBackend()
+
+
+@pytest.fixture
+def things() -> NDArray[np.uint8]:
+    """Return an image (64, 64) of two bright squares and a dimmer one."""
+    image = np.zeros((64, 64), np.uint8)
+    image[5:15, 5:15] = 240
+    image[30:40, 30:40] = 230
+    image[50:60, 10:20] = 150
+    return image
+
+
+@pytest.fixture
+def open_widget(
+    make_napari_viewer_proxy: Callable[..., Any], backend: FakeBackend
+) -> Iterator[Callable[..., Any]]:
+    """Return a function that opens the widget in a viewer (a new one if none is given)."""
+    from napari_sa2net.gui.main_widget import MainWidget
+    from napari_sa2net.gui.segment_job import controller_of
+
+    def open_in(viewer: Any = None) -> tuple[Any, Any]:
+        viewer = viewer if viewer is not None else make_napari_viewer_proxy()
+        controller_of(viewer, backend=backend)
+        widget = MainWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="SA2-Net")
+        return viewer, widget
+
+    yield open_in
+    backend.gate.set()
