@@ -105,13 +105,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_memory(device: str) -> None:
     """Give memory that nothing uses any more back to the device."""
+    if not device.startswith(("cuda", "mps")):
+        return  # the processor's memory is free as soon as nothing refers to it
     import torch
 
     gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-    elif device == "mps":
+    if device == "mps":
         torch.mps.empty_cache()
+    else:
+        torch.cuda.empty_cache()
 
 
 def _first_that_works(devices: list[Device]) -> DeviceChoice:
