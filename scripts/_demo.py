@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +32,49 @@ def overlay(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]
 
 def to_files(folder: Path) -> list[Path]:
     """Segment, write labels and overlay, and return their paths."""
-    from skimage.io import imread, imsave
+    from skimage.io import imsave
 
     import napari_sa2net
     from napari_sa2net.engine.files import write_labels
+    from napari_sa2net.gui.sample_data import load_sample
 
     folder.mkdir(parents=True, exist_ok=True)
-    samples = files("napari_sa2net") / "gui" / "samples"
-    name = min(entry.name for entry in samples.iterdir() if SAMPLE in entry.name)
-    with as_file(samples / name) as path:
-        image = imread(path)
+    image = load_sample(SAMPLE)
     result = napari_sa2net.segment(image, model="nuclei", progress=sys.stderr.isatty())
-    stem = name.rpartition(".")[0]
-    targets = [folder / f"{stem}_labels.tif", folder / f"{stem}_overlay.png"]
+    targets = [folder / f"{SAMPLE}_labels.tif", folder / f"{SAMPLE}_overlay.png"]
     write_labels(targets[0], result.labels, result.axes)
     imsave(targets[1], overlay(image, result.labels), check_contrast=False)
-    print(f"{name}: {len(result.features['index'])} objects found.")
+    print(f"{len(result.features['index'])} objects found in the sample image {SAMPLE!r}.")
     return targets
 
 
+def grid(viewer: Any) -> Any:
+    """Return the viewer's grid, which napari 0.9 moved to its canvas."""
+    return getattr(viewer, "canvas", viewer).grid
+
+
 def in_window(viewer: Any) -> Any:
-    """Open the sample and the dock widget in a viewer, press Segment, return the widget."""
+    """Open the sample and the dock widget in a viewer, press Segment, return the widget.
+
+    When the result is there, all layers are shown side by side.
+    """
     viewer.open_sample("napari-sa2net", SAMPLE)
     _, widget = viewer.window.add_plugin_dock_widget("napari-sa2net", "SA2-Net")
     page = widget.segment
     for name in MAPS:
         page.keep[name].setChecked(True)
+    controller = widget.controller
+
+    def show() -> None:
+        if controller.shown is None or controller.state.busy:
+            return
+        controller.changed.disconnect(show)
+        for layer in viewer.layers:
+            layer.visible = True
+        grid(viewer).enabled = True
+        viewer.reset_view()
+
+    controller.changed.connect(show)
     page.segment.click()
     return widget
 

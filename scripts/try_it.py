@@ -37,6 +37,7 @@ def main() -> int:
 
     if complete and not arguments.no_window and _setup.display_works(python):
         _setup.tell("Opening napari. The first start takes a while; close its window to end.")
+        _setup.tell("It shows the layers side by side; Ctrl+G puts them on top of one another.")
         code = _setup.run([python, demo, "--window"])
         if code == 0:
             return 0

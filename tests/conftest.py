@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES = ROOT / "src" / "napari_sa2net" / "gui" / "samples"
 
 # Two threads of torch beside Qt and pytest are slower than one on a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -88,9 +87,6 @@ def tiny_model() -> Any:
 @pytest.fixture
 def real_image() -> NDArray[np.uint8]:
     """Return a bundled fluorescence image, (H, W), of nuclei."""
-    from skimage.io import imread
+    from napari_sa2net.gui.sample_data import load_sample
 
-    path = min(SAMPLES.glob("*fluorescence*"))
-    image: NDArray[np.uint8] = imread(path)
-    assert image.ndim == 2
-    return image
+    return load_sample("fluorescence")

@@ -173,6 +173,17 @@ def test_virtual_display_works_and_ends(setup: ModuleType) -> None:
     assert not socket.exists()
 
 
+def test_a_wheel_that_lacks_or_has_too_much_is_noticed() -> None:
+    check = load("check_wheel")
+    good = dict.fromkeys(check.NEEDED, 1000)
+    assert check.problems(good) == []
+    model = "napari_sa2net/engine/models/nuclei.safetensors"
+    assert "more than 12000000" in check.problems({**good, model: 12_000_001})[0]
+    assert "does not belong" in check.problems({**good, "tests/test_x.py": 1})[0]
+    del good["napari_sa2net/napari.yaml"]
+    assert check.problems(good) == ["napari_sa2net/napari.yaml is missing"]
+
+
 def test_demo_writes_labels_and_a_picture(tmp_path: Path) -> None:
     from skimage.io import imread
 
@@ -189,8 +200,11 @@ def test_demo_window_shows_labels_stages_and_disagreement(
     make_napari_viewer_proxy: Any, qtbot: Any
 ) -> None:
     viewer = make_napari_viewer_proxy()
-    widget = load("_demo").in_window(viewer)
-    qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=120_000)
+    demo = load("_demo")
+    widget = demo.in_window(viewer)
+    qtbot.waitUntil(lambda: bool(demo.grid(viewer).enabled), timeout=120_000)
+    assert not widget.controller.state.busy
+    assert all(layer.visible for layer in viewer.layers)
     kinds = [type(layer).__name__ for layer in viewer.layers]
     assert kinds.count("Labels") == 1
     # The sample, four stages and the disagreement.
