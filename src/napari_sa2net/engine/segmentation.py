@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .axes import Stack
 from .errors import InputError
 from .events import Event, Message, Progress, run
-from .instances import Labels, LabelSettings, features, label_plane, link_stack
+from .instances import LabelSettings, features, label_plane, link_stack
+from .parts import Labels
 from .tiling import check_tiling
 
 if TYPE_CHECKING:
