@@ -35,6 +35,7 @@ class ProgressBar:
         self._on_message = on_message
         self._disable = False if force else None  # None: tqdm looks for a terminal
         self._bar: tqdm[Any] | None = None
+        self._unit = ""  # a bar that is switched off does not know its own
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -54,13 +55,15 @@ class ProgressBar:
     def _show(self, done: int, total: int, unit: str) -> tqdm[Any]:
         bytewise = unit in ("byte", "bytes", "B")
         name = "B" if bytewise else unit
-        if self._bar is None or self._bar.unit != f" {name}".rstrip():
+        if self._bar is None or self._unit != unit:
             self.close()
+            self._unit = unit
             self._bar = tqdm(
                 total=total or None,
                 desc=self.description or None,
                 unit=f" {name}",
                 unit_scale=bytewise,
+                miniters=1,  # steps are slow and uneven: no guessing when to draw
                 leave=False,
                 disable=self._disable,
             )

@@ -20,7 +20,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from .. import __version__
 
-        parser.exit(message=f"sa2net {__version__}\n")
+        print(f"sa2net {__version__}")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -30,7 +30,8 @@ def report(error: BaseException, debug: bool, about: str = "") -> None:
         text = "the memory is not enough: close other programs, or use a smaller image"
     elif not isinstance(error, (SA2NetError, UsageError)):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
-    print(f"sa2net: {f'{about}: ' if about else ''}{text}", file=sys.stderr)
+    where = f"{about}: " if about and about not in text else ""
+    print(f"sa2net: {where}{text}", file=sys.stderr)
 
 
 class Messages:

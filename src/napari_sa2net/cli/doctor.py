@@ -53,6 +53,13 @@ import json
 from napari_sa2net.engine.weights import cache_folder, models_folder
 print(json.dumps([str(cache_folder()), str(models_folder())]))
 """
+# The same without the package's own modules, which need torch.
+_FOLDERS_WITHOUT_TORCH = """
+import json, os, platformdirs, pooch
+own = platformdirs.user_data_path("napari-sa2net", appauthor=False) / "models"
+print(json.dumps([os.environ.get("NAPARI_SA2NET_CACHE") or str(pooch.os_cache("napari-sa2net")),
+                  os.environ.get("NAPARI_SA2NET_MODELS") or str(own)]))
+"""
 _MODEL = """
 import json, numpy
 from napari_sa2net import segment
@@ -225,14 +232,11 @@ def window(torch_works: bool) -> Iterator[Check]:
 
 def folders(torch_works: bool) -> Iterator[Check]:
     """Tell where models are kept, whether they can be, and how much room there is."""
-    code, text = probe(_FOLDERS) if torch_works else (1, "")
-    if code == 0:
-        places = dict(zip(("cache folder", "models folder"), json.loads(text), strict=True))
-    elif os.environ.get("NAPARI_SA2NET_CACHE"):
-        places = {"cache folder": os.environ["NAPARI_SA2NET_CACHE"]}
-    else:
-        yield Check("cache folder", "note", "unknown until torch works")
+    code, text = probe(_FOLDERS if torch_works else _FOLDERS_WITHOUT_TORCH)
+    if code:
+        yield Check("cache folder", "wrong", *remedy("napari_sa2net", code, text))
         return
+    places = dict(zip(("cache folder", "models folder"), json.loads(text), strict=True))
     variables = {"cache folder": "NAPARI_SA2NET_CACHE", "models folder": "NAPARI_SA2NET_MODELS"}
     for name, place in places.items():
         yield folder(name, Path(place).expanduser(), variables[name])

@@ -85,6 +85,8 @@ def from_ome(xml: str) -> Calibration:
 def from_imagej(metadata: Mapping[str, Any], resolution: tuple[Any, Any]) -> Calibration:
     """Read the pixel size of an ImageJ TIFF: ``resolution`` is the tags' (Y, X) pixels a unit."""
     unit = metadata.get("unit")
+    if unit in ("inch", "in", "cm"):  # ImageJ writes so what another program said for printing
+        return from_dots(resolution, unit)
     y, x = (_per_pixel(value) for value in resolution)
     return keep_known(
         {

@@ -225,6 +225,7 @@ def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
     file = read_image(mask) if isinstance(mask, (str, Path)) else ImageFile(np.asarray(mask), "")
     array = np.asarray(file.array)
     if file.rgb:
+        array = np.moveaxis(array, file.axes.index("C"), -1)
         colours = array[..., :3].astype(np.int64) @ np.array([1 << 32, 1 << 16, 1])
         array = np.unique(np.concatenate([[0], colours.ravel()]), return_inverse=True)[1][1:]
         array = array.reshape(colours.shape)

@@ -26,9 +26,9 @@ class ImageFile:
     array: Any
     """The pixels: a NumPy array, a memory map, or a zarr array that is read when indexed."""
     axes: str
-    """A letter of ``TZCYX`` for each dimension; the colours of RGB(A) are a last ``C``."""
+    """A letter of ``TZCYX`` for each dimension, in the file's own order."""
     rgb: bool = False
-    """Whether the last axis holds red, green, blue (and alpha)."""
+    """Whether the axis ``C`` holds red, green, blue (and alpha)."""
     calibration: Calibration = field(default_factory=dict)
     """Size of a step along ``Z``, ``Y`` and ``X`` in µm, where the file tells."""
     path: Path = Path()

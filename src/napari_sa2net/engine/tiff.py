@@ -83,13 +83,10 @@ def _tiff_axes(array: NDArray[Any], letters: str) -> tuple[NDArray[Any], str, bo
             )
         array, letters = np.squeeze(array, axis), letters.replace("C", "")
     rgb = "S" in letters and array.shape[letters.index("S")] in (3, 4)
-    if rgb:
-        array = np.moveaxis(array, letters.index("S"), -1)
-        letters = letters.replace("S", "") + "S"
     letters = letters.replace("S", "C")
     unknown = [letter for letter in letters if letter not in "TZCYX"]
     if len(unknown) == 1 and letters[1:] == "YX":
-        return array, guess_axes(array.shape), False
+        return array, guess_axes(array.shape, rgb=False), False
     for letter, free in zip(unknown, [f for f in "TZC" if f not in letters], strict=False):
         letters = letters.replace(letter, free, 1)
     if any(letter not in "TZCYX" for letter in letters) or len(set(letters)) < len(letters):

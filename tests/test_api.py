@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_sa2net
+from napari_sa2net import api
+from napari_sa2net.engine import events
+from napari_sa2net.engine.errors import InputError, WeightsError
+from napari_sa2net.engine.events import Event, Message, Progress
+from napari_sa2net.engine.files import write_image
+from napari_sa2net.engine.inference import TileDone
+from napari_sa2net.engine.weights import save_model
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
+
+
+@pytest.fixture
+def model_file(tiny_model: Any, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_model(tiny_model, path)
+    return path
+
+
+def test_importing_the_package_loads_next_to_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import napari_sa2net; "
+        "print(*{m.partition('.')[0] for m in set(sys.modules) - before})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(done.stdout.split()) - {"napari_sa2net"} <= set(sys.stdlib_module_names)
+
+
+def test_names_are_there_and_others_are_not() -> None:
+    assert set(napari_sa2net.__all__) <= set(dir(napari_sa2net))
+    assert napari_sa2net.segment is api.segment
+    assert napari_sa2net.SA2Net(3, 1, 4)(__import__("torch").zeros(1, 3, 32, 32))
+    with pytest.raises(AttributeError, match="nothing_such"):
+        _ = napari_sa2net.nothing_such
+
+
+def test_a_model_is_taken_as_path_text_or_itself(tiny_model: Any, model_file: Path) -> None:
+    results = [
+        api.segment(IMAGE, model, "cpu") for model in (tiny_model, model_file, str(model_file))
+    ]
+    for result in results:
+        assert result.labels.shape == IMAGE.shape
+        assert np.array_equal(result.labels, results[0].labels)
+        assert result.stages is None
+    with pytest.raises(WeightsError, match="no model 'typo'"):
+        api.segment(IMAGE, "typo")
+
+
+def test_load_model_gives_network_and_card(model_file: Path) -> None:
+    model = api.load_model(model_file)
+    assert isinstance(model.network, napari_sa2net.SA2Net)
+    assert model.card.num_classes == 3
+
+
+def test_maps_are_kept_on_request(tiny_model: Any) -> None:
+    result = api.segment(IMAGE, tiny_model, "cpu", keep=["stages", "attention", "disagreement"])
+    assert result.probabilities.shape == (3, 40, 50)
+    assert result.stages.shape == result.attention.shape == (4, 40, 50)
+    assert result.disagreement.shape == (40, 50)
+
+
+def test_settings_can_be_given_flat(tiny_model: Any) -> None:
+    result = api.segment(IMAGE, tiny_model, "cpu", threshold=0.3, min_size=7, result="classes")
+    used = result.labelling
+    assert (used.threshold, used.min_size, used.result) == (0.3, 7, "classes")
+    assert result.labels.max() <= 2
+    # What is not given is as the card says.
+    assert used.fill_holes == tiny_model.card.labelling.fill_holes
+
+
+def test_wrong_options_are_named(tiny_model: Any) -> None:
+    with pytest.raises(InputError, match=r"diametre.*diameter"):
+        api.segment(IMAGE, tiny_model, diametre=3)
+    with pytest.raises(InputError, match="threshold"):
+        api.segment(IMAGE, tiny_model, threshold=3)
+    with pytest.raises(InputError, match="not both"):
+        api.segment(IMAGE, tiny_model, threshold=0.4, labelling=tiny_model.card.labelling)
+
+
+def test_an_image_file_brings_its_axes(tiny_model: Any, tmp_path: Path) -> None:
+    stack = np.stack([IMAGE, IMAGE[::-1]])
+    path = write_image(tmp_path / "a.ome.tif", stack, "TYX", {"Y": 0.5, "X": 0.25})
+    result = api.segment(path, tiny_model, "cpu")
+    assert result.axes == "TYX"
+    assert result.options.pixel_size == (0.5, 0.25)
+    assert api.segment(path, tiny_model, "cpu", axes="ZYX").axes == "ZYX"
+
+
+def test_events_reach_the_caller_who_can_stop(tiny_model: Any) -> None:
+    class Enough(Exception):
+        pass
+
+    seen: list[Event] = []
+
+    def handle(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, TileDone):
+            raise Enough
+
+    with pytest.raises(Enough):
+        api.segment(np.tile(IMAGE, (3, 3)), tiny_model, "cpu", tile=64, discard=0, blend=16,
+                    on_event=handle)  # fmt: skip
+    assert sum(isinstance(event, TileDone) for event in seen) == 1
+    assert any(isinstance(event, Message) for event in seen)
+
+
+def _noisy() -> Generator[Event, None, int]:
+    yield Message("just so you know")
+    yield Message("the GPU is full", warning=True)
+    yield Progress(1, 2)
+    return 5
+
+
+def test_warnings_are_python_warnings_of_the_caller() -> None:
+    with pytest.warns(UserWarning, match="the GPU is full") as caught:
+        assert api._drive(_noisy(), "", False, None) == 5
+    assert [w.filename for w in caught] == [__file__]
+
+
+def test_who_listens_gets_no_python_warning() -> None:
+    seen: list[Event] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        api._drive(_noisy(), "", False, seen.append)
+    assert len(seen) == 3
+
+
+def test_a_bar_is_drawn_only_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> Generator[Event, None, None]:
+        yield Progress(1, 2, "tile")
+        yield Progress(5, 10, "byte")
+
+    api._drive(work(), "Working", False, None)
+    assert capsys.readouterr().err == ""
+    api._drive(work(), "Working", True, None)
+    told = capsys.readouterr()
+    assert "Working" in told.err
+    assert "/2 " in told.err
+    assert "B/s" in told.err
+    assert told.out == ""
+
+
+def test_train_saves_what_the_recipe_makes(
+    tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def fake(*arguments: Any) -> Generator[Event, None, Any]:
+        given.extend(arguments)
+        yield events.StepDone(1, 1, 0.5, 0.1, 0.0)
+        return tiny_model
+
+    monkeypatch.setattr(api.recipes, "train", fake, raising=False)
+    out = tmp_path / "new.safetensors"
+    model = api.train("r.toml", tmp_path, out, "cpu", checkpoint=tmp_path / "state.pt")
+    assert given == ["r.toml", tmp_path, "cpu", tmp_path / "state.pt"]
+    assert model is tiny_model
+    assert api.load_model(out).card.num_classes == 3
+
+
+def test_import_checkpoint_reads_the_authors_files() -> None:
+    folder = Path(__file__).parent / "fixtures" / "official_checkpoints"
+    files = sorted(folder.rglob("*.pth")) + sorted(folder.rglob("*.pt"))
+    assert files
+    model = napari_sa2net.import_checkpoint(files[0])
+    assert isinstance(model.network, napari_sa2net.SA2Net)
+
+
+def test_evaluate_own_result_is_perfect(tiny_model: Any) -> None:
+    truth = api.segment(IMAGE, tiny_model, "cpu").labels
+    evaluation = api.evaluate(IMAGE, truth, tiny_model, "cpu")
+    assert truth.any()
+    assert evaluation.means == {"dice": 1.0, "iou": 1.0, "average_precision": 1.0}
