@@ -49,15 +49,17 @@ def list_devices() -> list[Device]:
     import torch
 
     found = []
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
+    try:
+        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
             properties = torch.cuda.get_device_properties(i)
             memory = int(properties.total_memory)
             text = f"{properties.name}, {memory / 2**30:.0f} GB"
             found.append(Device(f"cuda:{i}", text, memory))
+    except RuntimeError:  # a broken driver must not keep the processor from working
+        logger.warning("CUDA is there but cannot be used", exc_info=True)
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU (MPS)"))
-    found.append(Device("cpu", f"processor, {torch.get_num_threads()} threads"))
+    found.append(Device("cpu", f"processor, {torch.get_num_threads()} thread(s)"))
     return found
 
 
