@@ -93,4 +93,4 @@ def forget_strokes(layer: Any) -> None:
 
 
 def _checksum(plane: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(plane))
+    return zlib.crc32(memoryview(np.ascontiguousarray(plane)))

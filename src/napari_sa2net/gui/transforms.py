@@ -86,7 +86,7 @@ class Transform:
         matrix: Matrix = self.affine @ inner
         return matrix
 
-    def offset(self, start: Sequence[float]) -> Transform:
+    def offset(self, start: Sequence[float] | Matrix) -> Transform:
         """Return the transform of a crop whose first pixel is at ``start`` (n,)."""
         return replace(self, translate=self.translate + self.linear() @ np.asarray(start, float))
 
