@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 
 from napari_sa2net.engine import devices, prediction
 from napari_sa2net.engine.errors import DeviceError, InputError, SA2NetError
@@ -29,7 +30,7 @@ from napari_sa2net.engine.inference import (
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.prediction import Plan
 from napari_sa2net.engine.segmentation import map_bytes
-from napari_sa2net.engine.weights import ClassInfo, Model, ModelCard
+from napari_sa2net.engine.weights import ClassInfo, Model, ModelCard, load_model
 
 ALL = frozenset({"probabilities", "stages", "attention", "disagreement"})
 SMALL = {"tile": 96, "discard": 16, "blend": 16}
@@ -458,3 +459,17 @@ def test_large_results_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     warned = segmented(noise(40, 40), lively(), keep=ALL).messages
     assert any("GB of memory" in text for text in warned)
     assert not any("GB of memory" in text for text in segmented(noise(40, 40), lively()).messages)
+
+
+def test_the_bundled_model_finds_the_nuclei_of_a_real_image(real_image: NDArray[np.uint8]) -> None:
+    model = load_model("nuclei")
+    image = real_image[:256, :256]
+    result = segmented(image, model)
+    bright = image > threshold_otsu(image)
+    common = (bright & (result.labels > 0)).sum()
+    assert 2 * common / (bright.sum() + (result.labels > 0).sum()) > 0.8
+    assert len(result.features["index"]) > 3
+    # Small tiles, cut and blended as by default, find the same objects.
+    tiled = segmented(image, model, tile=128)
+    assert np.abs(probabilities(tiled) - probabilities(result)).mean() < 0.01
+    assert ((tiled.labels > 0) != (result.labels > 0)).mean() < 0.01
