@@ -98,6 +98,7 @@ class _Job:
     def __init__(self, image: Any, model: Model, options: SegmentOptions) -> None:
         card = model.card
         self.model, self.card = model, card
+        normalization = card.normalization
         self.planes: Planes = to_planes(
             image,
             options.axes,
@@ -105,7 +106,8 @@ class _Job:
             model.network.in_channels,
             rgb=options.rgb,
             colour_order=card.colour_order,
-            exact=card.normalization.method in ("none", "scale"),
+            # Channels of one common range must keep their values too.
+            exact=normalization.method in ("none", "scale") or normalization.joint,
         )
         self.stack = self.planes.stack
         self.settings = options.labelling or card.labelling
