@@ -148,6 +148,15 @@ def test_the_source_may_be_renamed_or_moved(viewer: ViewerModel) -> None:
     assert_allclose(layer.translate, (5, 6))
 
 
+def test_a_duplicate_is_left_alone(viewer: ViewerModel) -> None:
+    image = show(viewer, (20, 30))
+    first = write_labels(viewer, image, numbers(20, 30), note=NOTE).layer
+    copy = Labels.create(*first.as_layer_data_tuple())  # as napari's Duplicate does
+    viewer.layers.append(copy)
+    assert write_labels(viewer, image, numbers(20, 30, seed=1), note=NOTE).layer == first
+    assert_array_equal(copy.data, numbers(20, 30))
+
+
 def test_another_image_of_the_same_name_has_its_own_result(viewer: ViewerModel) -> None:
     first = write_labels(viewer, show(viewer, (20, 30)), numbers(20, 30), note=NOTE).layer
     viewer.layers.remove("cells")

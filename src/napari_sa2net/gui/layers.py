@@ -351,6 +351,6 @@ def _with_pixel_size(image: LayerImage) -> LayerImage:
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
         notes = (
             f"The pixels of {image.name} are not square ({size[0]:.4g} × {size[1]:.4g} µm in "
-            "Y × X); their mean size is used.",
+            "Y × X); a model with a pixel size is given square ones.",
         )
     return replace(image, pixel_size_yx=size, notes=notes)

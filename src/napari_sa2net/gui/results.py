@@ -16,7 +16,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from . import colours
-from .edits import is_edited, set_data, set_plane
+from .edits import is_edited, remember, set_data, set_plane
 from .layers import NOTE, LayerImage, comes_from, layer_id, note_of
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def write_labels(
         layer.features = table
         if not kept:
             layer.colormap = colormap
-        _rename(layer, mark)
-        layer.metadata[NOTE] = mark
+        _claim(layer, mark)
         return Written(layer, created=False)
     layer = Labels(
         data,
@@ -141,10 +140,9 @@ def write_labels(
         metadata={NOTE: mark},
         **image.result_transform().kwargs(),
     )
-    set_data(layer, data, sides)
+    remember(layer, sides)
     viewer.layers.append(layer)
-    # napari makes names unique; the note holds the one it got.
-    mark["name"] = str(layer.name)
+    _claim(layer, mark)
     message = ""
     if edited:
         message = (
@@ -235,8 +233,7 @@ def write_maps(
             # Another model's class has another colour; otherwise a person's choice stays.
             if (note_of(layer) or {}).get("title") != title:
                 layer.colormap = colormap
-            _rename(layer, mark)
-            layer.metadata[NOTE] = mark
+                _claim(layer, mark)
             written.append(Written(layer, created=False))
             break
         else:
@@ -251,7 +248,7 @@ def write_maps(
                 **image.result_transform().kwargs(),
             )
             viewer.layers.insert(_place(viewer, image), layer)
-            mark["name"] = str(layer.name)
+            _claim(layer, mark)
             written.append(Written(layer, created=True))
     if active is not None and active in viewer.layers:
         viewer.layers.selection.active = active
@@ -270,11 +267,11 @@ def estimate_map_bytes(
     keep
         Names as in :func:`write_maps`.
     num_classes
-        Layers of ``probabilities``.
+        Of the model; one class has two probabilities, the background's too.
     all_planes
         Of a stack, whether every plane is kept or one.
     """
-    layers = {"probabilities": num_classes, "stages": 4, "attention": 4, "disagreement": 1}
+    layers = {"probabilities": max(2, num_classes), "stages": 4, "attention": 4, "disagreement": 1}
     sizes = dict(zip(image.axes, image.data.shape, strict=True))
     pixels = int(sizes["Y"]) * int(sizes["X"])
     if all_planes:
@@ -352,17 +349,27 @@ def _earlier(
         if note is None or not isinstance(layer, layer_type):
             continue
         same = all(note.get(key) == mark.get(key) for key in ("kind", "preview", "index"))
+        same = same and note.get("layer_id") == layer_id(layer)
         if same and comes_from(note, image.source_id, image.name):
             found.append(layer)
     return found[::-1]
 
 
-def _rename(layer: Any, mark: dict[str, Any]) -> None:
-    """Let the name of ``layer`` follow its content, unless a person gave it another."""
-    before = (note_of(layer) or {}).get("name")
-    if before == layer.name and not str(before).startswith(str(mark["name"])):
+def _claim(layer: Any, mark: Mapping[str, Any]) -> None:
+    """Leave the note in ``layer``; its name follows its content until a person gives another.
+
+    The note holds the layer's id, by which it is known from copies (Duplicate) that a person
+    made to keep.
+    """
+    before = note_of(layer) or {}
+    ours = before.get("layer_name", layer.name) == layer.name
+    if ours and before.get("name", mark["name"]) != mark["name"]:
         layer.name = mark["name"]
-    mark["name"] = str(layer.name) if before == layer.name else before
+    layer.metadata[NOTE] = {
+        **mark,
+        "layer_name": str(layer.name) if ours else "",
+        "layer_id": layer_id(layer),
+    }
 
 
 def _place(viewer: ViewerModel, image: LayerImage) -> int:
