@@ -19,7 +19,6 @@ from collections.abc import Iterator
 import numpy as np
 
 
-
 def tiles(width: int, runs: int) -> Iterator[float]:
     """Yield the seconds each tile takes."""
     import torch

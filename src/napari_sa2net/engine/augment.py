@@ -83,7 +83,7 @@ def crop(
             cy = float(np.clip(near[0], margin_y, height - margin_y))
             cx = float(np.clip(near[1], margin_x, width - margin_x))
     # Only the part of the image that the turned crop can reach is handed to the resampler.
-    reach = int(math.ceil(size / zoom * math.sqrt(0.5))) + 2
+    reach = math.ceil(size / zoom * math.sqrt(0.5)) + 2
     y0, x0 = max(0, int(cy) - reach), max(0, int(cx) - reach)
     window = (slice(y0, int(cy) + reach + 1), slice(x0, int(cx) + reach + 1))
     part = torch.from_numpy(np.ascontiguousarray(image[(slice(None), *window)]))
@@ -95,10 +95,11 @@ def crop(
     y = cy - y0 + cos * dy - sin * dx
     x = cx - x0 + sin * dy + cos * dx
     grid = torch.stack([2 * x / w - 1, 2 * y / h - 1], -1)[None]
-    options = {"padding_mode": "reflection", "align_corners": False}
-    out = F.grid_sample(part[None], grid, mode="bilinear", **options)[0]
-    out_labels = F.grid_sample(part_labels[None, None], grid, mode="nearest", **options)[0, 0]
-    return out, out_labels
+
+    def sample(x: Tensor, mode: str) -> Tensor:
+        return F.grid_sample(x, grid, mode, padding_mode="reflection", align_corners=False)
+
+    return sample(part[None], "bilinear")[0], sample(part_labels[None, None], "nearest")[0, 0]
 
 
 def vary_intensity(x: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
@@ -126,7 +127,7 @@ def vary_intensity(x: Tensor, augmentation: Augmentation, rng: np.random.Generat
 
 
 def _gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    radius = max(1, int(math.ceil(2.5 * sigma)))
+    radius = max(1, math.ceil(2.5 * sigma))
     taps = torch.arange(-radius, radius + 1, dtype=x.dtype)
     kernel = torch.exp(-(taps**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()

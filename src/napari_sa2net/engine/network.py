@@ -12,6 +12,8 @@ output of the decoder at scale ``i``.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -92,7 +94,7 @@ def _depthwise(channels: int, kernel: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
@@ -109,9 +111,8 @@ class Encoder(nn.Module):
         super().__init__()
         c = base_channels
         self.stem = ConvBNReLU(in_channels, c)
-        self.down = nn.ModuleList(
-            DoubleConv(i, o) for i, o in ((c, 2 * c), (2 * c, 4 * c), (4 * c, 8 * c), (8 * c, 8 * c))
-        )
+        widths = (c, 2 * c, 4 * c, 8 * c, 8 * c)
+        self.down = nn.ModuleList(DoubleConv(i, o) for i, o in itertools.pairwise(widths))
         self.side = nn.ModuleList(nn.Conv2d(k * c, c, 3, padding=1) for k in (2, 4, 8))
         self.side_bottom = nn.Conv2d(8 * c, 8 * c, 3, padding=1)
 
@@ -138,7 +139,8 @@ class LocalScaleAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = self.project_in(x)  # (B, 4c, h, w)
         gate = torch.sigmoid(F.relu(self.dwconv5x5(z)))
-        return self.project_out(F.relu(self.dwconv3x3(z)) * gate)
+        out: Tensor = self.project_out(F.relu(self.dwconv3x3(z)) * gate)
+        return out
 
 
 class GlobalScaleAttention(nn.Module):
@@ -171,7 +173,8 @@ class ScaleMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n = self.norm(x)
         n = n + F.gelu(self.pos(n))
-        return x + self.fc2(F.gelu(self.fc1(n)))
+        out: Tensor = x + self.fc2(F.gelu(self.fc1(n)))
+        return out
 
 
 class ScaleAwareAttention(nn.Module):
@@ -239,7 +242,8 @@ class AdaptiveUpAttention(nn.Module):
 
 
 def _upsampled_depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    return conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    out: Tensor = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    return out
 
 
 class SA2Net(nn.Module):
@@ -256,9 +260,7 @@ class SA2Net(nn.Module):
         Width ``c``; 64 in the paper.
     """
 
-    def __init__(
-        self, in_channels: int = 3, num_classes: int = 1, base_channels: int = 64
-    ) -> None:
+    def __init__(self, in_channels: int = 3, num_classes: int = 1, base_channels: int = 64) -> None:
         super().__init__()
         if min(in_channels, num_classes, base_channels) < 1:
             raise InputError(

@@ -19,7 +19,7 @@ from .augment import Augmentation
 from .devices import choose_device
 from .errors import InputError, TrainingError
 from .events import Event, Message
-from .images import Normalization, normalize
+from .images import normalize
 from .network import SA2Net
 from .training import Sample, TrainingSettings, fit
 from .weights import Model, ModelCard
