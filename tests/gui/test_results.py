@@ -307,7 +307,9 @@ def test_maps_are_updated(viewer: ViewerModel) -> None:
     first[3].layer.colormap = "gray"
     first[3].layer.contrast_limits = (0.2, 0.7)
     changed = {"stages": maps(20, 30)["stages"] / 2}
-    again = write_maps(viewer, image, changed, note=NOTE, classes=CLASSES)
+    again = write_maps(viewer, image, changed, note=Note("other"), classes=CLASSES)
+    assert note_of(first[3].layer)["model"] == "other"  # type: ignore[index]
+    assert note_of(first[0].layer)["model"] == "nuclei"  # type: ignore[index]
     assert [one.layer for one in again] == [one.layer for one in first[3:7]]
     assert not any(one.created for one in again)
     assert_array_equal(first[3].layer.data, changed["stages"][0])

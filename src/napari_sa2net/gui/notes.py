@@ -1,0 +1,83 @@
+"""The note that every result carries, and finding a result again by it.
+
+``metadata["napari-sa2net"]`` of a result tells model, settings, version, source and kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .layers import NOTE, LayerImage, comes_from, layer_id, note_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+@dataclass(frozen=True)
+class Note:
+    """What made a result."""
+
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What became of a result."""
+
+    layer: Any
+    created: bool
+    """Whether the layer is new."""
+    message: str = ""
+    """Something to show, empty if there is nothing to say."""
+    done: bool = True
+    """False if nothing was written (:func:`write_plane` only)."""
+
+
+def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) -> dict[str, Any]:
+    """Return what stands in a result's metadata."""
+    return {
+        **asdict(note),
+        "source": image.name,
+        "source_id": image.source_id,
+        "kind": kind,
+        "axes": image.layer_axes,
+        "name": name,
+        **more,
+    }
+
+
+def earlier(
+    viewer: ViewerModel, image: LayerImage, mark: Mapping[str, Any], layer_type: type
+) -> list[Any]:
+    """Return the layers of an earlier run that a result may update, the newest first."""
+    found = []
+    for layer in viewer.layers:
+        note = note_of(layer)
+        if note is None or not isinstance(layer, layer_type):
+            continue
+        same = all(note.get(key) == mark.get(key) for key in ("kind", "preview", "index"))
+        same = same and note.get("layer_id") == layer_id(layer)
+        if same and comes_from(note, image.source_id, image.name):
+            found.append(layer)
+    return found[::-1]
+
+
+def claim(layer: Any, mark: Mapping[str, Any]) -> None:
+    """Leave the note in ``layer``; its name follows its content until a person gives another.
+
+    The note holds the layer's id, by which it is known from copies (Duplicate) that a person
+    made to keep.
+    """
+    before = note_of(layer) or {}
+    ours = before.get("layer_name", layer.name) == layer.name
+    if ours and before.get("name", mark["name"]) != mark["name"]:
+        layer.name = mark["name"]
+    layer.metadata[NOTE] = {
+        **mark,
+        "layer_name": str(layer.name) if ours else "",
+        "layer_id": layer_id(layer),
+    }
