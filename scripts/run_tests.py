@@ -30,6 +30,11 @@ def main() -> int:
         return 1
     extras = ["pyqt6", "test", "zarr", *(["lint"] if arguments.lint else [])]
     python = _setup.ensure_environment(arguments.venv, extras, system)
+    if on_linux and not own_display and not _setup.display_works(python):
+        _setup.tell(f"The display {os.environ['DISPLAY']} does not answer: using one of our own.")
+        own_display = True
+        if not _setup.ensure_qt_libraries(virtual_display=True, allowed=system):
+            return 1
 
     failed = []
     if arguments.lint:
