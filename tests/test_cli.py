@@ -359,6 +359,27 @@ def test_train(
     assert main([*command, "--overwrite"]) == 0
 
 
+def test_a_recipe_makes_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, array in (("images", IMAGE), ("masks", (IMAGE > 200).astype(np.uint16))):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        Image.fromarray(array).save(tmp_path / "set" / kind / "a.png")
+    (tmp_path / "mini.toml").write_text(
+        '[[datasets]]\nfolder = "set"\n[training]\nsteps = 2\nbatch = 1\ncrop = 32\n'
+        "checkpoint_every = 1\n[augmentation]\n"
+        '[card]\nname = "mini"\nbase_channels = 4\nin_channels = 3\nnum_classes = 3\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--recipe", "mini.toml", "--data", ".", "--device", "cpu",
+               "--resume", "states/s.pt"]  # fmt: skip
+    assert main(command) == 0, capsys.readouterr().err
+    assert main(["models", "info", "mini.safetensors"]) == 0
+    assert "mini" in capsys.readouterr().out
+    assert main([*command, "--overwrite"]) == 0
+    assert "Going on at step 2 of 2" in capsys.readouterr().err
+
+
 def test_train_refuses_before_it_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for data, out in ((tmp_path / "none", "m.safetensors"), (tmp_path, "m.pth")):
         command = ["train", "--recipe", "r", "--data", str(data), "-o", str(tmp_path / out)]

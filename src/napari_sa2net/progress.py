@@ -61,7 +61,7 @@ class ProgressBar:
             self._bar = tqdm(
                 total=total or None,
                 desc=self.description or None,
-                unit=f" {name}",
+                unit=name,
                 unit_scale=bytewise,
                 miniters=1,  # steps are slow and uneven: no guessing when to draw
                 leave=False,

@@ -166,7 +166,8 @@ def _one(path: Path, name: str, model: Model, arguments: argparse.Namespace, bar
 
 def _count(result: Segmentation) -> str:
     numbers = result.features.get("index", ())
-    return f"({len(numbers)} object{'' if len(numbers) == 1 else 's'})"
+    words = {"instances": ("object", "objects"), "classes": ("class", "classes")}
+    return f"({len(numbers)} {words[result.labelling.result][len(numbers) != 1]})"
 
 
 def _write(

@@ -23,7 +23,12 @@ def add_parser(commands: Any) -> None:
         "--data", required=True, type=Path, metavar="FOLDER", help="holds the recipe's data sets"
     )
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="FILE", help="a .safetensors file"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="FILE",
+        help="the .safetensors file to write, or a folder (default: the recipe's name, here)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …")
     parser.add_argument(
@@ -57,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     with replacing(output.with_name(f"{output.name}.test")) as probe:
         probe.touch()
     output.with_name(f"{output.name}.test").unlink()
+    if arguments.resume is not None:
+        arguments.resume.parent.mkdir(parents=True, exist_ok=True)
     with ProgressBar("Training", Messages(arguments.quiet)) as bar:
         model = api.train(
             arguments.recipe,
