@@ -14,7 +14,6 @@ from napari_sa2net.gui.image_panel import parse_channels
 from napari_sa2net.gui.job_state import Clock, progress_text, size_text, time_text
 from napari_sa2net.gui.scale_field import scale_text
 
-
 ZYX = ("z", "y", "x")
 
 
@@ -155,9 +154,7 @@ def test_latest_setting_wins(qtbot: Any, open_widget: Any, things: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["run", "slider"])
-def test_an_edit_is_never_overwritten(
-    qtbot: Any, open_widget: Any, things: Any, how: str
-) -> None:
+def test_an_edit_is_never_overwritten(qtbot: Any, open_widget: Any, things: Any, how: str) -> None:
     viewer, widget = segmented(qtbot, open_widget, things)
     edited = viewer.layers["image labels"]
     edited.data[0, 0] = 99
@@ -195,9 +192,7 @@ def test_settings_changed_during_a_run_apply_at_its_end(
     assert viewer.layers["image labels"].data.max() == 2
 
 
-def test_cancel_leaves_the_layers(
-    qtbot: Any, open_widget: Any, backend: Any, things: Any
-) -> None:
+def test_cancel_leaves_the_layers(qtbot: Any, open_widget: Any, backend: Any, things: Any) -> None:
     viewer, widget = open_widget()
     viewer.add_image(things, name="image")
     backend.gate.clear()
@@ -229,9 +224,7 @@ def test_a_failure_is_shown_and_can_be_tried_again(
     assert "image labels" in viewer.layers
 
 
-def test_the_job_outlives_the_dock(
-    qtbot: Any, open_widget: Any, backend: Any, things: Any
-) -> None:
+def test_the_job_outlives_the_dock(qtbot: Any, open_widget: Any, backend: Any, things: Any) -> None:
     viewer, widget = open_widget()
     viewer.add_image(things, name="image")
     backend.gate.clear()

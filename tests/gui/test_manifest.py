@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import napari_sa2net
 import pytest
 from npe2 import PluginManifest
+
+import napari_sa2net
 
 MANIFEST = Path(napari_sa2net.__file__).with_name("napari.yaml")
 

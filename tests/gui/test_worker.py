@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Generator
 from typing import Any
 
@@ -79,6 +82,38 @@ def test_cancel_closes_the_generator(qtbot: Any) -> None:
     assert signal.args[0].status == "cancelled"
     assert work.closed.is_set()
     assert task.wait(1)
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "cancelled"])
+def test_what_the_work_held_is_freed(qtbot: Any, how: str) -> None:
+    """napari's task list keeps the worker, and a notification the error: not their images."""
+
+    class Image:
+        pass
+
+    image = Image()
+    alive = weakref.ref(image)
+
+    def make(image: Image) -> Task:
+        def work() -> Generator[Event, None, None]:
+            held = [image]
+            for tile in range(100):
+                yield Progress(tile, 100)
+                if how == "cancelled":
+                    time.sleep(0.01)
+            if how == "failed":
+                raise RuntimeError("failed")
+            held.clear()
+
+        return Task(work)
+
+    task = make(image)
+    del image
+    if how == "cancelled":
+        task.event.connect(lambda _: task.cancel())
+    assert ended(qtbot, task).status == how
+    gc.collect()
+    assert alive() is None
 
 
 def test_progress_is_thinned_but_messages_and_the_end_are_not(qtbot: Any) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import math
 import textwrap
 import typing
 from functools import cache
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -34,7 +36,7 @@ CHOICES = {"none": "Off", "z": "Through Z", "t": "Through time"}
 
 
 @cache
-def field_help(cls: type) -> dict[str, str]:
+def field_help(cls: Any) -> dict[str, str]:
     """Return the help of each field of a dataclass."""
     found: dict[str, str] = {}
     try:
@@ -42,7 +44,7 @@ def field_help(cls: type) -> dict[str, str]:
     except (OSError, TypeError, SyntaxError):  # no source, as in a frozen application
         tree = ast.Module([], [])
     body = tree.body[0].body if tree.body and isinstance(tree.body[0], ast.ClassDef) else []
-    for line, below in zip(body, body[1:], strict=False):
+    for line, below in itertools.pairwise(body):
         if (
             isinstance(line, ast.AnnAssign)
             and isinstance(line.target, ast.Name)
@@ -104,12 +106,12 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         self._spin.blockSignals(False)
         self._follow()
 
-    def setToolTip(self, text: str) -> None:  # noqa: N802 (Qt's name)
+    def setToolTip(self, text: str) -> None:
         """Show ``text`` over both parts."""
         self._slider.setToolTip(text)
         self._spin.setToolTip(text)
 
-    def setAccessibleName(self, text: str) -> None:  # noqa: N802 (Qt's name)
+    def setAccessibleName(self, text: str) -> None:
         """Name both parts for a screen reader."""
         self._slider.setAccessibleName(text)
         self._spin.setAccessibleName(text)
@@ -213,3 +215,21 @@ class DataclassForm(QWidget):  # type: ignore[misc]
     def _set(self, name: str, value: Any, settled: bool) -> None:
         self._value = dataclasses.replace(self._value, **{name: value})
         self.changed.emit(settled)
+
+
+class WheelGuard(QObject):
+    """Lets the wheel scroll the page, and change a value only in a control that has the focus."""
+
+    def __init__(self, page: QWidget) -> None:
+        super().__init__(page)
+        for kind in (QComboBox, QAbstractSpinBox, QSlider):
+            for control in page.findChildren(kind):
+                control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                control.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Hand the wheel on to the page."""
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False

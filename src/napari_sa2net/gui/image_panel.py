@@ -44,8 +44,7 @@ def same_grid(one: Any, other: Any) -> bool:
         return False
     corners = [[0] * one.ndim, [n - 1 for n in one.data.shape]]
     return all(
-        tuple(one.data_to_world(corner)) == tuple(other.data_to_world(corner))
-        for corner in corners
+        tuple(one.data_to_world(corner)) == tuple(other.data_to_world(corner)) for corner in corners
     )
 
 
@@ -91,10 +90,10 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         form = self.form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("&Image", self.combo)
-        form.addRow("&With", self.others)
+        form.addRow("With", self.others)
         form.addRow("&Axes", self.axes)
         form.addRow("", self.shape)
-        form.addRow("C&hannels", self.channels)
+        form.addRow("Channels", self.channels)
         self.combo.currentIndexChanged.connect(self._on_layer)
         self.others.itemChanged.connect(lambda _: self._read(guess=True))
         self.axes.textEdited.connect(lambda _: self._read(guess=False))
@@ -127,6 +126,13 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         for row in range(self.combo.count()):
             if self.combo.itemData(row) == layer:
                 self.combo.setCurrentIndex(row)
+
+    def correct(self, axes: str, channels: str) -> None:
+        """Show axes and channels as a person gave them."""
+        if axes != self.axes.text():
+            self.axes.setText(axes)
+            self._read(guess=False)
+        self.channels.setText(channels)
 
     def _images(self) -> list[Any]:
         from napari.layers import Image

@@ -60,7 +60,7 @@ class _CloseWatcher(QObject):  # type: ignore[misc]
         self._stop = stop
         window.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self._window and event.type() == QEvent.Type.Close:
             # Whether the window agrees to close is known only after the event.
             QTimer.singleShot(0, self._check)

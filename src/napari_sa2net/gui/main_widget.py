@@ -38,11 +38,11 @@ class MainWidget(QWidget):  # type: ignore[misc]
         self.tabs.addTab(page, title)
         self.tabs.tabBar().setVisible(self.tabs.count() > 1)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+    def sizeHint(self) -> QSize:
         """Ask for a dock wide enough for the controls and no wider."""
         return QSize(370, 760)
 
-    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+    def showEvent(self, event: Any) -> None:
         """Learn which window this is in: closing that window ends the jobs."""
         super().showEvent(event)
         self.controller.watch_window_of(self)

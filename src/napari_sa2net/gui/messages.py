@@ -48,12 +48,12 @@ class MessageArea(QScrollArea):  # type: ignore[misc]
         self.setVisible(bool(notes))
         self._fit()
 
-    def resizeEvent(self, event: object) -> None:  # noqa: N802 (Qt's name)
+    def resizeEvent(self, event: object) -> None:
         """Adapt the height to the new width."""
         super().resizeEvent(event)
         self._fit()
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+    def sizeHint(self) -> QSize:
         """Ask for the height of the text."""
         width = max(self.viewport().width(), 200)
         return QSize(width, min(MOST, self.label.heightForWidth(width) + 4))

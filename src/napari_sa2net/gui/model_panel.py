@@ -73,9 +73,9 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         self.combo.setToolTip("The trained network to use.")
         self.about = QLabel()
         self.about.setWordWrap(True)
-        self.download_button = QPushButton("&Download")
+        self.download_button = QPushButton("Download")
         self.download_button.setToolTip("Fetch this model's file now; it is kept for later.")
-        self.import_button = QPushButton("Import a model &file…")
+        self.import_button = QPushButton("Import a model file…")
         self.import_button.setToolTip(
             "<qt>Add a model from a file: one downloaded elsewhere, one you fine-tuned, or a "
             "checkpoint of the SA2-Net authors.</qt>"
@@ -99,7 +99,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         form.addRow("&Model", self.combo)
         form.addRow(self.about)
         form.addRow(buttons)
-        form.addRow("D&evice", self.device)
+        form.addRow("&Device", self.device)
         form.addRow(self.chosen)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -74,6 +74,4 @@ def is_stack(image: layers.LayerImage | None) -> bool:
     """Whether an image has more than one plane."""
     if image is None:
         return False
-    return any(
-        axis in "TZ" and n > 1 for axis, n in zip(image.axes, image.data.shape, strict=True)
-    )
+    return any(axis in "TZ" and n > 1 for axis, n in zip(image.axes, image.data.shape, strict=True))

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..engine.errors import SA2NetError
-from . import layers, regions
+from . import regions
 from .watching import watch
 
 AUTO = "automatic"
@@ -82,7 +82,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
             "objects have the size the model knows, and the results are brought back. At 0 the "
             "layer's pixel size decides, if it has units.</qt>"
         )
-        self.measure = QPushButton("&Measure")
+        self.measure = QPushButton("Measure")
         self.measure.setCheckable(True)
         self.measure.setEnabled(False)
         self.measure.setToolTip(
@@ -103,7 +103,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
 
     def add_to(self, form: QFormLayout) -> None:
         """Add the field with its label, and a line that explains it, to a form."""
-        form.addRow("&Object size", self)
+        form.addRow("Object size", self)
         form.addRow(self.hint)
 
     def diameter(self) -> float | None:
@@ -146,7 +146,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self.changed.emit()
 
     def _on_measure(self, on: bool) -> None:
-        self.measure.setText("Stop" if on else "&Measure")
+        self.measure.setText("Stop" if on else "Measure")
         if on:
             self._shapes = regions.add_measure_layer(self._viewer, self._layer)
             watch(self, self._shapes.events.data, self._on_drawn)

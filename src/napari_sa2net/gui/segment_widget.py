@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from ..engine.errors import SA2NetError
 from ..engine.instances import LabelSettings
 from . import results, saving
-from .forms import DataclassForm
+from .forms import DataclassForm, WheelGuard
 from .image_panel import ImagePanel
 from .job_state import size_text
 from .messages import MessageArea
@@ -37,19 +37,19 @@ from .worker import describe_error
 
 KEEP = {
     "probabilities": (
-        "&Probabilities",
+        "Probabilities",
         "How likely each pixel belongs to each class, one Image layer a class.",
     ),
     "stages": (
-        "Four s&tages",
+        "Four stages",
         "What each of the network's four decoder stages sees: 1 − p(background), finest first.",
     ),
     "attention": (
-        "Atte&ntion maps",
+        "Attention maps",
         "Where the network's attention (the ψ of each adaptive up-attention) lies.",
     ),
     "disagreement": (
-        "Disa&greement",
+        "Disagreement",
         "Where the stages differ, the network is unsure: look there first.",
     ),
 }
@@ -62,13 +62,13 @@ VERBS = {
     "save": "Saving",
 }
 LABEL_FIELDS = {
-    "result": "&Result",
-    "threshold": "T&hreshold",
-    "min_size": "Minimum si&ze",
-    "split": "Split to&uching objects",
-    "seed_threshold": "Splittin&g",
-    "fill_holes": "Fill ho&les",
-    "link": "Lin&k objects",
+    "result": "Result",
+    "threshold": "&Threshold",
+    "min_size": "Minimum size",
+    "split": "Split touching objects",
+    "seed_threshold": "Splitting",
+    "fill_holes": "Fill holes",
+    "link": "Link objects",
 }
 
 
@@ -92,12 +92,12 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.scale.add_to(self.image.form)
         self.model = ModelPanel()
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
-        self.all_planes = QCheckBox("… of &all planes")
+        self.all_planes = QCheckBox("… of all planes")
         self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
-        self.preview = QPushButton("Previe&w")
+        self.preview = QPushButton("P&review")
         self.segment = QPushButton("&Segment")
         self.cancel = QPushButton("&Cancel")
-        self.save = QPushButton("Sa&ve result…")
+        self.save = QPushButton("Save result…")
         self.progress = QProgressBar()
         self.status = QLabel()
         self.messages = MessageArea()
@@ -123,7 +123,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "<qt>Keep the maps ticked above for every plane, not only for the one shown. Labels "
             "are always made for all planes.</qt>"
         )
-        page = QWidget()
+        self.page = page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(2, 2, 6, 2)
         column.addWidget(_group("Image", self.image))
@@ -131,6 +131,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         column.addWidget(self._extras())
         column.addWidget(_group("Labels (change at once)", self.labelling))
         column.addStretch(1)
+        WheelGuard(page)
         scroll = QScrollArea()
         scroll.setWidget(page)
         scroll.setWidgetResizable(True)
@@ -197,6 +198,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         if not form:
             return
         self.image.choose(form["layer"])
+        if self.image.layer == form["layer"]:
+            self.image.correct(form["axes"], form["channels"])
         self.model.device.setCurrentIndex(self.model.device.findData(form["device"]))
         for name, box in self.keep.items():
             box.setChecked(name in form["keep"])
@@ -209,6 +212,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.controller.form = {
             "model": choices.card.name if choices.card is not None else "",
             "layer": choices.layer,
+            "axes": self.image.axes.text(),
+            "channels": choices.channels,
             "device": choices.device,
             "keep": choices.keep,
             "all_planes": choices.all_planes,
@@ -262,13 +267,13 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
                 text += f"\n\nIts licence, {entry.card.licence}, forbids some uses."
             if not self.ask(text + "\n\nDownload it now and then segment?"):
                 return False
-        if choices.keep and is_stack(choices.image):
-            size = results.estimate_map_bytes(
+        if choices.image is not None and choices.keep and is_stack(choices.image):
+            needed = results.estimate_map_bytes(
                 choices.image, choices.keep, len(entry.card.classes), all_planes=all_planes
             )
-            if results.too_large(size):
+            if results.too_large(needed):
                 return self.ask(
-                    f"The maps of all planes need about {results.describe_bytes(size)} of memory."
+                    f"The maps of all planes need about {results.describe_bytes(needed)} of memory."
                     "\n\nKeep them all the same? (No: untick some, or “of all planes”.)"
                 )
         return True

@@ -34,7 +34,7 @@ UPDATE_INTERVAL = 0.25
 
 
 class JobError(SA2NetError):
-    """An error that ended a job, in words for a person; the original is its cause."""
+    """An error that ended a job, in words for a person."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def describe_error(error: BaseException) -> str:
         return f"Reading or writing failed: {text}. Check the path and the free disk space."
     return (
         f"Unexpected {type(error).__name__}: {text}. Try again; if it comes back, please report "
-        "it with the text that napari's notification shows."
+        "it with the traceback that is in the terminal napari was started from."
     )
 
 
@@ -81,30 +81,31 @@ def _log_warning(message: Any, category: Any, filename: str, lineno: int, *_: An
 class _EngineWorker(GeneratorWorker):
     """A napari worker that always closes its generator and loses no error."""
 
-    def __init__(self, function: Callable[..., Any], work: Work) -> None:
-        super().__init__(function, work)
-        self._work = work
+    def __init__(self, function: Callable[..., Any], box: list[Work]) -> None:
+        super().__init__(function, box)
+        self._box = box
         self.ended = threading.Event()
 
     def work(self) -> Any:
         """Drive the generator until it ends or someone calls ``quit``."""
         # superqt turns warnings into pop-ups, and restores this attribute by itself.
-        warnings.showwarning = _log_warning
+        warnings.showwarning = _log_warning  # type: ignore[assignment]
         generator = None
         try:
-            generator = self._work()
+            # Taken out, as napari's task list keeps this worker, and that would keep the image.
+            generator = self._box.pop()()
             return self._drive(generator)
         except Exception as error:
-            text = describe_error(error)
+            problem = describe_error(error)
             if not isinstance(error, SA2NetError):
-                log.exception("a job failed")
-            # The frames hold images and tensors; the notification would keep them for ever.
-            traceback.clear_frames(error.__traceback__)
-            raise JobError(text) from error
+                log.error("A job failed.\n%s", traceback.format_exc())
         finally:
             if generator is not None:
                 generator.close()
             self.ended.set()
+        # Not from the error: its traceback holds images and tensors, and napari's notification,
+        # which shows this one, would keep them as long as it runs. The log has it as text.
+        raise JobError(problem)
 
     def _drive(self, generator: Generator[Event, None, Any]) -> Any:
         shown = 0.0
@@ -122,9 +123,9 @@ class _EngineWorker(GeneratorWorker):
         return None
 
 
-def _sa2net(work: Work) -> Generator[Event, None, Any]:
-    """Give napari's task list a name; :class:`_EngineWorker` calls ``work`` itself."""
-    return (yield from work())
+def _sa2net(box: list[Work]) -> Generator[Event, None, Any]:
+    """Give napari's task list a name; :class:`_EngineWorker` calls the work itself."""
+    return (yield from box.pop()())
 
 
 class Task(QObject):  # type: ignore[misc]
@@ -155,7 +156,7 @@ class Task(QObject):  # type: ignore[misc]
         self._over = False
         self._worker = create_worker(
             _sa2net,
-            work,
+            [work],
             _start_thread=False,
             _worker_class=_EngineWorker,
             _connect={
