@@ -93,4 +93,5 @@ def forget_strokes(layer: Any) -> None:
 
 
 def _checksum(plane: NDArray[Any]) -> int:
-    return zlib.crc32(memoryview(np.ascontiguousarray(plane)))
+    pixels: Any = np.ascontiguousarray(plane)  # mypy does not know that it is a buffer
+    return zlib.crc32(memoryview(pixels))
