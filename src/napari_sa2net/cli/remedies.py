@@ -30,7 +30,7 @@ _REMEDIES = (
         "torch",
         r"lib(cuda|cudart|cudnn|cublas|nvrtc|nccl|cusparse|cufft)\w*",
         "torch does not find its CUDA libraries: install torch again in a fresh environment, "
-        "or the CPU version from https://download.pytorch.org/whl/cpu.",
+        "or the CPU version, see https://pytorch.org/get-started/locally/.",
     ),
     (
         "torch",
