@@ -37,7 +37,9 @@ class TrainingSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: float = 0.03
-    """Share of the steps over which the learning rate rises; afterwards it falls as a cosine."""
+    """Share of the steps over which the learning rate rises."""
+    hold: float = 0.0
+    """Share of the steps at the highest learning rate; afterwards it falls as a cosine."""
     clip_norm: float = 2.0
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the cross-entropy; none: all the same."""
@@ -91,11 +93,13 @@ def draw_batch(
 
 
 def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
-    """Return the learning rate at ``step`` as a share of the highest: warm-up, then cosine."""
+    """Return the learning rate at ``step`` as a share of the highest: up, held, cosine down."""
     warmup = max(1.0, settings.warmup * settings.steps)
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, settings.steps - warmup)))
+    falls_from = warmup + settings.hold * settings.steps
+    left = max(1.0, settings.steps - falls_from)
+    return 0.5 * (1 + math.cos(math.pi * max(0.0, step - falls_from) / left))
 
 
 def fit(
@@ -127,14 +131,16 @@ def fit(
         If the checkpoint belongs to something else, or the loss is no longer finite.
     """
     device = next(network.parameters()).device
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, settings)
     )
-    class_weights = torch.tensor(settings.class_weights, device=device) if settings.class_weights else None
+    class_weights = None
+    if settings.class_weights:
+        class_weights = torch.tensor(settings.class_weights, device=device)
     rng = np.random.default_rng(settings.seed)
     start = 0
     if checkpoint is not None and checkpoint.exists():
@@ -163,7 +169,7 @@ def fit(
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        rate = scheduler.get_last_lr()[0]
+        rate = float(scheduler.get_last_lr()[0])
         optimizer.step()
         scheduler.step()
         done = step + 1
