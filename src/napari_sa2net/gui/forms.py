@@ -159,11 +159,12 @@ class DataclassForm(QWidget):  # type: ignore[misc]
         layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        hints = typing.get_type_hints(type(default))
+        kind: Any = type(default)
+        hints = typing.get_type_hints(kind)
         described = {field.name: field for field in dataclasses.fields(default)}
         for name, label in fields.items():
             control = self._make(hints[name], described[name], label)
-            text = field_help(type(default)).get(name, "")
+            text = field_help(kind).get(name, "")
             control.setToolTip(f"<qt>{text}</qt>" if text else "")
             control.setAccessibleName(label)
             self.controls[name] = control
