@@ -28,6 +28,14 @@ from .writer import Shown, Target, Writer
 log = logging.getLogger(__name__)
 
 
+CANCELLED = {
+    "segment": "Cancelled: the layers are as they were.",
+    "preview": "Cancelled: the layers are as they were.",
+    "download": "Cancelled: nothing was downloaded.",
+}
+"""What is said of jobs that can be cancelled; the others take a moment and then are done."""
+
+
 class SegmentController(QObject):  # type: ignore[misc]
     """Runs the jobs of one viewer and writes their results.
 
@@ -197,7 +205,7 @@ class SegmentController(QObject):  # type: ignore[misc]
             elif outcome.status == "failed":
                 self.note(outcome.error, "error")
             else:
-                self.note("Cancelled: the layers are as they were.")
+                self.note(CANCELLED.get(kind, "Cancelled."))
             self.changed.emit()
 
         task.event.connect(self._on_event)

@@ -32,7 +32,7 @@ from .messages import MessageArea
 from .model_panel import ModelPanel
 from .resolve import Choices, is_stack, resolve
 from .scale_field import ScaleField
-from .segment_job import SegmentController
+from .segment_job import CANCELLED, SegmentController
 from .worker import describe_error
 
 KEEP = {
@@ -329,7 +329,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             widget.setEnabled(ready)
         self.model.download_button.setEnabled(ready)
         self.model.import_button.setEnabled(ready)
-        self.cancel.setEnabled(state.busy and not state.cancelling)
+        self.cancel.setEnabled(state.kind in CANCELLED and not state.cancelling)
         self.progress.setVisible(state.busy)
         self.progress.setRange(0, state.total if state.total > 1 else 0)
         self.progress.setValue(state.done)
