@@ -82,3 +82,12 @@ def test_the_learning_rate_rises_and_then_falls() -> None:
     assert factors.index(max(factors)) == pytest.approx(10, abs=1)
     assert factors[0] < 0.2
     assert factors[-1] < 0.01
+
+
+def test_a_restart_raises_the_learning_rate_once_more() -> None:
+    settings = TrainingSettings(steps=150, warmup=0.1, hold=0.4, restart_step=100, restart_rate=0.5)
+    factors = [learning_rate_factor(step, settings) for step in range(150)]
+    assert factors[30] == 1
+    assert factors[99] < 0.01
+    assert factors[100] == 0.5
+    assert factors[149] < 0.01

@@ -37,9 +37,13 @@ class TrainingSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: float = 0.03
-    """Share of the steps over which the learning rate rises."""
+    """Share of the first cycle's steps over which the learning rate rises."""
     hold: float = 0.0
-    """Share of the steps at the highest learning rate; afterwards it falls as a cosine."""
+    """Share of the first cycle's steps at the highest rate; afterwards it falls as a cosine."""
+    restart_step: int = 0
+    """Step at which a second cycle begins, 0 for none: the rate jumps up and falls again."""
+    restart_rate: float = 0.5
+    """Where the second cycle's rate begins, as a share of the highest."""
     clip_norm: float = 2.0
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the cross-entropy; none: all the same."""
@@ -93,12 +97,19 @@ def draw_batch(
 
 
 def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
-    """Return the learning rate at ``step`` as a share of the highest: up, held, cosine down."""
-    warmup = max(1.0, settings.warmup * settings.steps)
+    """Return the learning rate at ``step`` as a share of the highest: up, held, cosine down.
+
+    A second cycle is a cosine alone.
+    """
+    end = settings.restart_step or settings.steps
+    if step >= end:
+        done = (step - end) / max(1, settings.steps - end)
+        return settings.restart_rate * 0.5 * (1 + math.cos(math.pi * done))
+    warmup = max(1.0, settings.warmup * end)
     if step < warmup:
         return (step + 1) / warmup
-    falls_from = warmup + settings.hold * settings.steps
-    left = max(1.0, settings.steps - falls_from)
+    falls_from = warmup + settings.hold * end
+    left = max(1.0, end - falls_from)
     return 0.5 * (1 + math.cos(math.pi * max(0.0, step - falls_from) / left))
 
 
