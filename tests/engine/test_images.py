@@ -105,6 +105,25 @@ def test_extreme_values_keep_their_contrast(scale: float, offset: float) -> None
     np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("outlier", [1.0, 1e12, 1e300, -1e300])
+@pytest.mark.parametrize("scale", [1e-7, 1.0])
+def test_a_few_wild_values_do_not_hide_the_others(outlier: float, scale: float) -> None:
+    image = np.random.default_rng(0).random((40, 50)) * scale
+    image[0, 0] = image[0, 1]
+    plain = normalize(to_planes(image).read(0), Normalization())
+    image[0, 0] = outlier
+    wild = normalize(to_planes(image).read(0), Normalization())
+    assert np.isfinite(wild).all()
+    np.testing.assert_allclose(wild[:, 1:], plain[:, 1:], atol=0.02)
+
+
+def test_images_of_other_libraries_are_read() -> None:
+    import torch
+
+    image = torch.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(to_planes(image, "YX").read(0)[0], image.numpy())
+
+
 def test_exact_values_are_left_alone() -> None:
     image = np.full((2, 2), 3e6) + np.arange(4).reshape(2, 2)
     np.testing.assert_array_equal(to_planes(image, exact=True).read(0)[0], image)

@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+_LARGEST = 1e30
+"""Values are limited to this, far from where float32 overflows."""
+
+
 @dataclass(frozen=True)
 class Normalization:
     """How pixel values are brought to about 0 … 1, channel by channel."""
@@ -245,7 +249,8 @@ def to_planes(
 
 
 def _as_array(image: Any) -> Any:
-    return image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
+    # A lazy array stays lazy; a tensor or a list, whose types are not NumPy's, is copied.
+    return image if isinstance(getattr(image, "dtype", None), np.dtype) else np.asarray(image)
 
 
 def _check_dtype(array: Any) -> None:
@@ -265,10 +270,12 @@ def _choose_channels(
             return (0, 1, 2)
         if count in (1, wanted):
             return tuple(range(count))
-        example = ", ".join(map(str, range(min(wanted, count)))) if wanted <= count else "0"
+        several = f"{wanted} of them, or " if wanted < count else ""
+        example = ", ".join(map(str, range(wanted))) if wanted < count else "0"
         raise InputError(
-            f"The image has {count} channels and the model takes {wanted}: name {wanted} of them, "
-            f"or one to be used alone, for example channels=({example},)."
+            f"The image has {count} channels and the model takes {wanted}: name {several}one to be "
+            f"used alone, for example channels=({example},). If these are planes of a stack, "
+            "correct the axes: Z is depth, T is time, C are channels."
         )
     chosen = tuple(int(c) for c in channels)
     outside = [c for c in chosen if not 0 <= c < count]
@@ -293,15 +300,24 @@ def _clean(values: NDArray[Any], exact: bool) -> NDArray[Any]:
     known = values if whole else values[finite]
     if known.size == 0:
         return np.zeros(values.shape, np.float32)
-    # float64 of a difference of two float64 can overflow: halves cannot.
     low, high = float(known.min()), float(known.max())
     if not whole:
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    span = high / 2 - low / 2
-    if exact or span == 0 or (span > 5e-3 and max(abs(low), abs(high)) < 1e6):
-        limit = float(np.finfo(np.float32).max)
-        if max(abs(low), abs(high)) > limit:
-            values = np.clip(values, -limit, limit)
-        return values
-    scaled: NDArray[Any] = (values.astype(np.float64) / 2 - low / 2) * (255 / span)
-    return scaled
+    largest = max(-low, high)
+    bottom, top = (low, high) if exact else _usual_range(known, low, high)
+    # float64 of a difference of two float64 can overflow: halves cannot.
+    span = top / 2 - bottom / 2
+    if exact or span == 0 or (span > 5e-3 and largest < 1e6):
+        return np.clip(values, -_LARGEST, _LARGEST) if largest > _LARGEST else values
+    with np.errstate(over="ignore"):
+        scaled = (values.astype(np.float64) / 2 - bottom / 2) * (255 / span)
+    out: NDArray[Any] = np.clip(scaled, -_LARGEST, _LARGEST)
+    return out
+
+
+def _usual_range(values: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+    """Return the range of most values, so that a few huge ones do not hide the others."""
+    sample = values.ravel()[:: max(1, values.size // 2**18)].astype(np.float64)
+    # Of quarters, because the differences that percentiles are made from can overflow too.
+    bottom, top = (4 * float(value) for value in np.percentile(sample / 4, (0.5, 99.5)))
+    return (bottom, top) if top > bottom else (low, high)
