@@ -143,6 +143,32 @@ def test_dragging_changes_the_plane_shown_and_release_the_rest(
     assert labels.data.max() == 6
 
 
+def test_dragging_leaves_every_plane_of_an_edited_layer(
+    qtbot: Any, open_widget: Any, things: Any
+) -> None:
+    """The plane shown is not the one that was edited, yet it belongs to a person's work."""
+    viewer, widget = segmented(qtbot, open_widget, np.stack([things] * 3), axis_labels=ZYX)
+    viewer.dims.set_current_step(0, 1)
+    edited = viewer.layers["image labels"]
+    edited.data[2, 0, 0] = 99
+    before = edited.data.copy()
+    slider = widget.segment.labelling.controls["threshold"]._slider
+    slider.setSliderDown(True)
+    for position in (150, 160):
+        slider.setValue(position)
+        run_to_end(qtbot, widget)
+    slider.setSliderDown(False)
+    run_to_end(qtbot, widget)
+    np.testing.assert_array_equal(edited.data, before)
+    new = viewer.layers["image labels [1]"]
+    assert [len(np.unique(plane)) - 1 for plane in new.data] == [2, 2, 2]
+    # The new layer follows the next drag.
+    slider.setSliderDown(True)
+    slider.setValue(100)
+    run_to_end(qtbot, widget)
+    assert [len(np.unique(plane)) - 1 for plane in new.data] == [2, 3, 2]
+
+
 def test_latest_setting_wins(qtbot: Any, open_widget: Any, things: Any) -> None:
     viewer, widget = segmented(qtbot, open_widget, things)
     spin = widget.segment.labelling.controls["threshold"]._spin

@@ -31,6 +31,7 @@ __all__ = [
     "describe_bytes",
     "estimate_map_bytes",
     "is_edited",
+    "left_alone",
     "too_large",
     "write_labels",
     "write_maps",
@@ -155,10 +156,14 @@ def write_plane(
     # Over the layer's axes other than Y and X; a dropped channel axis has one step.
     plane = tuple(where.get(axis, 0) for axis in letters if axis not in "YX")
     if is_edited(layer, plane):
-        message = f"You have edited “{layer.name}”: the new labels go to a layer of their own."
-        return Written(layer, False, message, done=False)
+        return Written(layer, False, left_alone(layer), done=False)
     set_plane(layer, labels, plane)
     return Written(layer, created=False)
+
+
+def left_alone(layer: Any) -> str:
+    """Say why nothing was written to ``layer``, and what will be."""
+    return f"You have edited “{layer.name}”: the new labels go to a layer of their own."
 
 
 def _table(

@@ -33,6 +33,8 @@ class Shown:
     """The settings that all its labels show; None after a change of one plane only."""
     layer: Any = None
     """The Labels layer."""
+    ours: bool | None = None
+    """Whether a person left that layer alone; None until the first plane is written to it."""
 
 
 class Writer:
@@ -70,13 +72,21 @@ class Writer:
             features=segmentation.features,
             preview=target.preview,
         )
-        shown.layer = written.layer
+        shown.layer, shown.ours = written.layer, None
         return [written.message] if written.message else []
 
     def write_plane(
         self, viewer: Any, shown: Shown, labels: Any, index: tuple[int, ...]
     ) -> list[str]:
-        """Write labels of one plane into the layer that shows the rest."""
+        """Write labels of one plane into the layer that shows the rest.
+
+        A layer that a person has edited anywhere is left alone: its other planes show their
+        work too. All planes are looked at once a drag, then only the one to be written.
+        """
+        if shown.ours is None and shown.layer in viewer.layers:
+            shown.ours = not results.is_edited(shown.layer)
+        if shown.ours is False:
+            return [results.left_alone(shown.layer)]
         written = results.write_plane(viewer, shown.target.image, labels, index, shown.layer)
         return [written.message] if written.message else []
 
