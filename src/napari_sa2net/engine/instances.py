@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -90,12 +91,13 @@ class LabelSettings:
 
     def __post_init__(self) -> None:
         for name in ("threshold", "seed_threshold"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}: give a number between 0 and 1, as 0.5."
-                )
-        if self.min_size < 0 or self.seed_size < 1:
-            raise InputError("min_size must be 0 or more, and seed_size 1 or more.")
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < value < 1:
+                raise InputError(f"{name} is {value!r}: give a number between 0 and 1, as 0.5.")
+        for name, least in (("min_size", 0), ("seed_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not value >= least:
+                raise InputError(f"{name} is {value!r}: give a number of pixels, {least} or more.")
         for name, known in (("result", ("instances", "classes")), ("link", ("none", "z", "t"))):
             if getattr(self, name) not in known:
                 raise InputError(

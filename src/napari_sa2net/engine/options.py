@@ -22,9 +22,8 @@ def resolve_options(card: ModelCard, **options: Any) -> SegmentOptions:
     card
         Card of the model: its ``labelling`` holds the defaults of threshold, minimum size, ….
     **options
-        Fields of :class:`SegmentOptions` and, for short, of :class:`LabelSettings`. ``keep``
-        may be any collection of names, ``channels`` any sequence of numbers. None means "not
-        given".
+        Fields of :class:`SegmentOptions` and, for short, of :class:`LabelSettings`. None means
+        "not given".
 
     Raises
     ------
@@ -43,8 +42,4 @@ def resolve_options(card: ModelCard, **options: Any) -> SegmentOptions:
         if "labelling" in options:
             raise InputError(f"Give either labelling or {', '.join(settings)}, not both.")
         options["labelling"] = replace(card.labelling, **settings)
-    for name, kind in (("keep", frozenset), ("channels", tuple)):
-        if name in options:
-            value = options[name]
-            options[name] = kind([value] if isinstance(value, (str, int)) else value)
     return SegmentOptions(**options)

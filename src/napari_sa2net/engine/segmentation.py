@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,7 +130,10 @@ class SegmentOptions:
     )
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.keep) - set(MAPS))
+        # Lists and single values are welcome; what is kept must not change under us.
+        keep = frozenset([self.keep] if isinstance(self.keep, str) else self.keep)
+        object.__setattr__(self, "keep", keep)
+        unknown = sorted(keep - set(MAPS))
         if unknown:
             raise InputError(
                 f"keep does not know {', '.join(unknown)}: choose from {', '.join(MAPS)}."
@@ -137,16 +141,35 @@ class SegmentOptions:
         check_tiling(self.tile, self.discard, self.blend)
         if self.batch is not None and self.batch < 1:
             raise InputError("batch is the number of tiles at a time: give 1 or more.")
-        for what, value in (("pixel_size", self.pixel_size), ("diameter", self.diameter)):
-            sizes = value if isinstance(value, tuple) else () if value is None else (value,)
-            if not all(math.isfinite(size) and size > 0 for size in sizes) or len(sizes) > 2:
-                raise InputError(f"{what} is {value}: give a length above 0, or leave it out.")
-        # Lists are welcome; what is kept must not change under us.
-        object.__setattr__(self, "keep", frozenset(self.keep))
+        for name, most in (("pixel_size", 2), ("diameter", 1)):
+            object.__setattr__(self, name, _lengths(name, getattr(self, name), most))
         for name in ("channels", "planes", "map_planes"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(int(n) for n in value))
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+
+
+def _lengths(name: str, value: Any, most: int) -> float | tuple[float, ...] | None:
+    """Check a length, or up to ``most`` of them."""
+    if value is None:
+        return None
+    try:
+        sizes = tuple(float(size) for size in np.atleast_1d(value))
+    except (TypeError, ValueError):
+        sizes = ()
+    if not 1 <= len(sizes) <= most or not all(math.isfinite(s) and s > 0 for s in sizes):
+        raise InputError(f"{name} is {value}: give a length above 0, or leave it out.")
+    return sizes if len(sizes) > 1 else sizes[0]
+
+
+def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
+    """Return a number or several as a tuple."""
+    if value is None:
+        return None
+    try:
+        return tuple(int(n) for n in ([value] if isinstance(value, Integral) else value))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} is {value!r}: give whole numbers from 0 on, as (0, 2)."
+        ) from error
 
 
 @dataclass(frozen=True)
