@@ -17,6 +17,7 @@ from napari_sa2net.engine.errors import InputError, WeightsError
 from napari_sa2net.engine.events import Event, Message, Progress
 from napari_sa2net.engine.files import write_image
 from napari_sa2net.engine.inference import TileDone
+from napari_sa2net.engine.options import resolve_options
 from napari_sa2net.engine.weights import save_model
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
@@ -60,6 +61,32 @@ def test_a_model_is_taken_as_path_text_or_itself(tiny_model: Any, model_file: Pa
         api.segment(IMAGE, "typo")
 
 
+def test_a_model_of_the_caller_stays_as_it_is(tiny_model: Any) -> None:
+    tiny_model.network.train()
+    try:
+        api.segment(IMAGE, tiny_model, "cpu")
+        api.evaluate(IMAGE, np.zeros(IMAGE.shape, int), tiny_model, "cpu")
+        assert tiny_model.network.training
+    finally:
+        tiny_model.network.eval()
+
+
+def test_a_known_name_counts_before_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nuclei").write_text("notes on nuclei")
+    assert api.load_model("nuclei").card.name == "nuclei"
+
+
+def test_load_model_takes_the_fastest_device(model_file: Path) -> None:
+    from napari_sa2net.engine.devices import choose_device
+
+    model = api.load_model(model_file, "auto")
+    found = next(model.network.parameters()).device
+    assert choose_device("auto").device.startswith(found.type)
+
+
 def test_load_model_gives_network_and_card(model_file: Path) -> None:
     model = api.load_model(model_file)
     assert isinstance(model.network, napari_sa2net.SA2Net)
@@ -89,6 +116,33 @@ def test_wrong_options_are_named(tiny_model: Any) -> None:
         api.segment(IMAGE, tiny_model, threshold=3)
     with pytest.raises(InputError, match="not both"):
         api.segment(IMAGE, tiny_model, threshold=0.4, labelling=tiny_model.card.labelling)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threshold": "half"},
+        {"min_size": "some"},
+        {"seed_size": 0},
+        {"diameter": "x"},
+        {"diameter": (3, 4)},
+        {"pixel_size": [1, 2, 3]},
+        {"planes": "all"},
+        {"channels": 1.5},
+    ],
+    ids=str,
+)
+def test_values_of_a_wrong_kind_are_named(tiny_model: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"{next(iter(options))} is .*give"):
+        api.segment(IMAGE, tiny_model, **options)
+
+
+def test_single_values_and_lists_are_welcome(tiny_model: Any) -> None:
+    options = resolve_options(
+        tiny_model.card, planes=2, channels=np.int64(0), keep="stages", pixel_size=[0.5, 0.25]
+    )
+    assert (options.planes, options.channels, options.keep) == ((2,), (0,), {"stages"})
+    assert options.pixel_size == (0.5, 0.25)
 
 
 def test_an_image_file_brings_its_axes(tiny_model: Any, tmp_path: Path) -> None:

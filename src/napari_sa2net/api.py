@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .engine import evaluation, events, inference, official, recipes, weights
+from .engine import devices, evaluation, events, inference, official, recipes, weights
 from .engine.evaluation import Evaluation
 from .engine.events import Event, Message
 from .engine.files import ImageFile, read_image
@@ -43,7 +43,7 @@ def load_model(
     model
         A name as ``sa2net models`` lists them, the path of a model file, or a ``Model``.
     device
-        Where its network is put.
+        Where its network is put; ``"auto"`` for the fastest there is.
 
     Returns
     -------
@@ -55,12 +55,21 @@ def load_model(
     WeightsError
         If the model is unknown, cannot be downloaded, or its file is unusable.
     """
-    if isinstance(model, str):
-        if Path(model).is_file():
-            model = Path(model)
-        elif weights.find_model(model).path is None:
-            _drive(weights.fetch(model), f"Downloading {model}", progress, on_event)
-    return weights.load_model(model, device)
+    chosen = device if device == "cpu" else devices.choose_device(device).device
+    if isinstance(model, str) and _is_remote(model):
+        _drive(weights.fetch(model), f"Downloading {model}", progress, on_event)
+    return weights.load_model(model, chosen)
+
+
+def _is_remote(name: str) -> bool:
+    return any(e.name == name and e.path is None for e in weights.available_models())
+
+
+def _ready(model: str | Path | Model, progress: bool, on_event: EventHandler | None) -> Model:
+    """Load a model for a run; the caller's own is left on its device and in its mode."""
+    if isinstance(model, Model):
+        return model
+    return load_model(model, progress=progress, on_event=on_event)
 
 
 def import_checkpoint(path: str | Path) -> Model:
@@ -111,7 +120,7 @@ def segment(
     WeightsError, DeviceError
         If the model or the device cannot be used.
     """
-    loaded = load_model(model, progress=progress, on_event=on_event)
+    loaded = _ready(model, progress, on_event)
     if isinstance(image, (str, Path)):
         image = read_image(image)
     if isinstance(image, ImageFile):
@@ -194,7 +203,7 @@ def evaluate(
     Evaluation
         With a row for each image and ``means``; ``table()`` and ``to_json()`` show it.
     """
-    loaded = load_model(model, progress=progress, on_event=on_event)
+    loaded = _ready(model, progress, on_event)
     work = evaluation.evaluate(
         images,
         masks,
