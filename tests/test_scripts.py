@@ -211,3 +211,12 @@ def test_demo_window_shows_labels_stages_and_disagreement(
     assert kinds.count("Image") == 6
     labels = next(layer for layer in viewer.layers if type(layer).__name__ == "Labels")
     assert np.asarray(labels.data).max() > 5
+
+
+def test_both_lists_of_versions_pin_the_same_torch() -> None:
+    def pins(name: str) -> set[str]:
+        lines = (SCRIPTS.parent / name).read_text(encoding="utf-8").splitlines()
+        return {line for line in lines if line.startswith("torch==")}
+
+    assert len(pins("constraints.txt")) == 1
+    assert pins("constraints-torch.txt") == pins("constraints.txt")
