@@ -298,3 +298,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 def test_axes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="axes"):
         write_labels(tmp_path / "a.tif", np.zeros((4, 4), int), "ZYX")
+
+
+def test_what_a_plain_tiff_cannot_hold_becomes_a_bigtiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((20, 30), np.int32)
+    with tifffile.TiffFile(write_labels(tmp_path / "a.ome.tif", labels, "YX")) as small:
+        assert not small.is_bigtiff
+    monkeypatch.setattr(files, "BIG", 100)
+    with tifffile.TiffFile(write_labels(tmp_path / "b.ome.tif", labels, "YX")) as big:
+        assert big.is_bigtiff

@@ -55,15 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.data.is_dir():
         raise UsageError(f"{arguments.data} is no folder: give the one with the data sets.")
     from .. import api
-    from ..engine.files import replacing
+    from ..engine.files import ensure_folder
     from ..progress import ProgressBar
 
-    # A folder that cannot be written should fail now, not after the training.
-    with replacing(output.with_name(f"{output.name}.test")) as probe:
-        probe.touch()
-    output.with_name(f"{output.name}.test").unlink()
+    # What cannot be written should fail now, not after the training.
+    ensure_folder(output.parent)
     if arguments.resume is not None:
-        arguments.resume.parent.mkdir(parents=True, exist_ok=True)
+        ensure_folder(arguments.resume.parent)
     with ProgressBar("Training", Messages(arguments.quiet)) as bar:
         model = api.train(
             arguments.recipe,

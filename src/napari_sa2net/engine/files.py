@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from .tiff import read_tiff
 
 __all__ = [
     "ImageFile",
+    "ensure_folder",
     "list_images",
     "read_image",
     "replacing",
@@ -37,6 +39,9 @@ __all__ = [
     "write_image",
     "write_labels",
 ]
+
+BIG = 2**32 - 2**25
+"""Arrays of more bytes than this are written as BigTIFF: a plain TIFF ends at 4 GB."""
 
 FORMATS_EXTRA = 'pip install "napari-sa2net[formats]"'
 
@@ -114,6 +119,30 @@ def _read_picture(path: Path) -> ImageFile:
     )
 
 
+def ensure_folder(path: str | Path) -> None:
+    """Make a folder if need be, and check that files can be written into it.
+
+    Raises
+    ------
+    SA2NetError
+        If they cannot.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise SA2NetError(_not_writable(path, error)) from error
+
+
+def _not_writable(path: Path, error: OSError) -> str:
+    return (
+        f"{path} cannot be written ({error.strerror or error}): check that the folder is "
+        "writable and the disk is not full, or choose another folder."
+    )
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary file beside ``path`` that takes its place only if all goes well.
@@ -130,10 +159,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise SA2NetError(
-            f"{path} cannot be written ({error.strerror or error}): check that the folder is "
-            "writable and the disk is not full, or choose another folder."
-        ) from error
+        raise SA2NetError(_not_writable(path, error)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -191,6 +217,7 @@ def write_image(
             partial,
             array,
             ome=True,
+            bigtiff=array.nbytes > BIG,  # tifffile itself looks at uncompressed files only
             photometric="minisblack",
             compression="zlib",
             metadata=metadata,
