@@ -230,6 +230,24 @@ def test_a_failed_write_leaves_nothing(
     assert names(out) == []
 
 
+def test_a_folder_that_cannot_be_made_fails_before_the_work(
+    pictures: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert segment(pictures, model=model_file, out=tmp_path / "file" / "out") == 1
+    told = capsys.readouterr()
+    assert "cannot be written" in told.err
+    assert "Running on" not in told.err
+
+
+def test_classes_cannot_be_linked(
+    pictures: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--link", "z", "--result", "classes")
+    assert segment(pictures, *options, model=model_file, out=tmp_path / "out") == 2
+    assert "--result instances" in capsys.readouterr().err
+
+
 def test_images_of_one_name_do_not_meet(tmp_path: Path, model_file: str) -> None:
     for folder, shape in (("one", (20, 20)), ("two", (24, 24))):
         (tmp_path / folder).mkdir()

@@ -105,11 +105,15 @@ def run_import(arguments: argparse.Namespace) -> int:
 def run_info(arguments: argparse.Namespace) -> int:
     """Show a model's card."""
     from ..engine import weights
+    from ..engine.errors import WeightsError
 
-    if Path(arguments.model).is_file():
+    try:
+        entry = weights.find_model(arguments.model)
+    except WeightsError:
+        if not Path(arguments.model).is_file():
+            raise
         card, state = weights.load_model(Path(arguments.model)).card, arguments.model
     else:
-        entry = weights.find_model(arguments.model)
         card = entry.card
         state = f"{entry.status}{f', {entry.path}' if entry.path else ''}"
     if arguments.json:

@@ -109,12 +109,15 @@ def run(arguments: argparse.Namespace) -> int:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file: give a folder for the results with -o.")
     from .. import api
-    from ..engine.files import list_images
+    from ..engine.files import ensure_folder, list_images
     from ..progress import ProgressBar
 
+    ensure_folder(output)  # what cannot be written should fail now, not after the first image
     messages = Messages(arguments.quiet)
     with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
         model = api.load_model(arguments.model, on_event=bar)
+    if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
+        raise UsageError("--link is for objects: leave it out, or add  --result instances")
     images = list_images(arguments.images, tuple(ENDINGS.values()))
     failures = 0
     for number, (path, name) in enumerate(zip(images, output_names(images), strict=True), 1):
