@@ -42,6 +42,18 @@ def _save(folder: Path, **arrays: np.ndarray) -> Path:
 
 
 @pytest.mark.usefixtures("echo")
+def test_a_mask_whose_source_fails_is_told_and_the_others_count(tiny_model: Any) -> None:
+    class Gone:
+        def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+            raise RuntimeError("chunk gone")
+
+    good = _labels((1, 4))
+    evaluation = run(evaluate([good, good], [Gone(), good], tiny_model))
+    assert evaluation.failed == (("image 0", "chunk gone"),)
+    assert evaluation.means["dice"] == 1.0
+
+
+@pytest.mark.usefixtures("echo")
 def test_means_are_over_images_not_pixels(tiny_model: Any) -> None:
     full, empty = _labels((1, 4)), _labels((0, 400))
     wrong = _labels((1, 4), (0, 396))

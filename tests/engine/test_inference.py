@@ -365,6 +365,7 @@ def test_out_of_memory_halves_the_batch_then_the_tile_and_keeps_what_is_done() -
     result = run(segment(image, model, options), events.append)
     warnings = [e.text for e in events if isinstance(e, Message) and e.warning]
     assert len(warnings) == 2
+    assert all(text.endswith("Finished tiles are kept.") for text in warnings)
     assert "1 tile(s) at a time" in warnings[0]
     assert "tiles of 128 pixels" in warnings[1]
     assert result.messages[-2:] == tuple(warnings)

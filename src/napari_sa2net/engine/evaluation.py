@@ -162,7 +162,7 @@ def evaluate(
     for done, (name, image, mask) in enumerate(pairs, 1):
         try:
             rows.append((yield from _row(name, image, mask, model, iou_threshold, options or {})))
-        except (SA2NetError, MemoryError, OSError) as error:
+        except (SA2NetError, MemoryError, OSError, RuntimeError) as error:
             failed.append((name, str(error) or type(error).__name__))
             yield Message(f"{name}: {failed[-1][1]}", warning=True)
         yield Progress(done, len(pairs), "image", name)

@@ -146,7 +146,7 @@ class Predictor:
             chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
             values = self._try(x, chunk)
             if values is None:
-                self.messages.append(self._make_room(chunk))
+                self.messages.append(f"{self._make_room(chunk)} Finished tiles are kept.")
                 yield Message(self.messages[-1], warning=True)
                 grid = self.plan.grid(shape)
                 todo = deque(tile for tile in grid if not stitcher.covers(tile))
