@@ -12,16 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_sa2net.engine.cards import ClassInfo, ModelCard
-from napari_sa2net.engine.events import Event, Progress
+from napari_sa2net.engine.events import Event, Progress, run
 from napari_sa2net.engine.instances import features
 from napari_sa2net.engine.registry import ModelEntry
-from napari_sa2net.engine.segmentation import (
-    Segmentation,
-    SegmentOptions,
-    relabel,
-    relabel_steps,
-    run,
-)
+from napari_sa2net.engine.relabelling import relabel, relabel_steps
+from napari_sa2net.engine.segmentation import Segmentation, SegmentOptions
 from napari_sa2net.gui.backend import DeviceChosen, Ran, Request
 
 CARD = ModelCard(

@@ -17,6 +17,7 @@ from .images import Planes, normalize, to_planes
 from .instances import LabelSettings, features, label_plane
 from .network import STAGES
 from .prediction import BATCHES, Plan, Predictor
+from .relabelling import link_labels, put_plane, relabel, relabel_steps
 from .scaling import choose_zoom, resample, zoomed_shape
 from .segmentation import (
     LARGE,
@@ -25,11 +26,7 @@ from .segmentation import (
     SegmentOptions,
     TileDone,
     derived_classes,
-    link_labels,
     map_bytes,
-    put_plane,
-    relabel,
-    relabel_steps,
 )
 from .tiling import pad
 from .weights import Model
