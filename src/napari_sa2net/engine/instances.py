@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,8 @@ from .parts import (
     split_by_distance,
     split_by_seeds,
 )
+
+_NUMBERS = (int, float, np.integer, np.floating)
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,11 @@ class LabelSettings:
     def __post_init__(self) -> None:
         for name in ("threshold", "seed_threshold"):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < value < 1:
+            if not isinstance(value, _NUMBERS) or not 0 < value < 1:
                 raise InputError(f"{name} is {value!r}: give a number between 0 and 1, as 0.5.")
         for name, least in (("min_size", 0), ("seed_size", 1)):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not value >= least:
+            if not isinstance(value, _NUMBERS) or not value >= least:
                 raise InputError(f"{name} is {value!r}: give a number of pixels, {least} or more.")
         for name, known in (("result", ("instances", "classes")), ("link", ("none", "z", "t"))):
             if getattr(self, name) not in known:

@@ -131,7 +131,8 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         # Lists and single values are welcome; what is kept must not change under us.
-        keep = frozenset([self.keep] if isinstance(self.keep, str) else self.keep)
+        given: Any = self.keep
+        keep = frozenset([given] if isinstance(given, str) else given)
         object.__setattr__(self, "keep", keep)
         unknown = sorted(keep - set(MAPS))
         if unknown:
