@@ -12,6 +12,9 @@ from typing import Any
 
 from ..engine.events import Event, Message, Progress
 
+RUNNING_ON = "Running on "
+"""How the engine's message of the device begins."""
+
 
 @dataclass(frozen=True)
 class DeviceChosen(Message):
@@ -65,6 +68,20 @@ def forget_maps(segmentation: Any) -> Any:
     return replace(segmentation, stages=None, attention=None, disagreement=None)
 
 
+def _telling_device(events: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
+    """Mark the engine's own message of the device, which has its place in the window already."""
+    try:
+        while True:
+            event = next(events)
+            if isinstance(event, Message) and event.text.startswith(RUNNING_ON):
+                event = DeviceChosen(event.text, event.warning)
+            yield event
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        events.close()
+
+
 class Backend:
     """Calls the engine. The generators are made and run in a worker thread."""
 
@@ -92,10 +109,11 @@ class Backend:
 
     def segment(self, request: Request) -> Generator[Event, None, Ran]:
         """Load (and if need be download) the model, then run it."""
+        yield Progress(0, 1, "step", "loading PyTorch and the model…")  # seconds, the first time
         from ..engine import devices, inference
 
         choice = devices.choose_device(request.options.get("device", "auto"))
-        yield DeviceChosen(f"Running on {choice.reason}")
+        yield DeviceChosen(RUNNING_ON + choice.reason)
         model = yield from self._load(request.model)
         number = None
         if request.plane is not None:
@@ -103,7 +121,7 @@ class Backend:
         options = inference.SegmentOptions(
             **request.options, labelling=request.labelling, keep=request.keep, map_planes=number
         )
-        segmentation = yield from inference.segment(request.data, model, options)
+        segmentation = yield from _telling_device(inference.segment(request.data, model, options))
         maps = {}
         for name in request.keep:
             values = getattr(segmentation, name)
@@ -136,5 +154,6 @@ class Backend:
         key = (name, str(path), Path(path).stat().st_mtime_ns)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # let go of the old one before reading the new
-            self._loaded = (key, weights.load_model(Path(path)))
+            # By its name: a file does not know its own hash, nor the figures it was given later.
+            self._loaded = (key, weights.load_model(name))
         return self._loaded[1]
