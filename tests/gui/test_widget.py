@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_sa2net.engine.errors import WeightsError
 from napari_sa2net.gui import results
@@ -110,6 +112,7 @@ def test_wrong_axes_are_explained_at_once(
     panel.axes.textEdited.emit("TZ")
     assert panel.image is None
     assert panel.problem in panel.shape.text()
+    assert "take the guess, YX" in panel.problem
     widget.segment.segment.click()
     assert not backend.requests
     assert messages(widget)
@@ -139,6 +142,9 @@ def test_diameter_is_typed_or_measured(
     world = np.diff([shapes.data_to_world(p) for p in shapes.data[-1]], axis=0)
     assert scale.diameter() == pytest.approx(np.linalg.norm(world) / 0.5)
     assert "scaled" in scale.hint.text()
+    measured = scale.diameter()
+    shapes.add_lines(np.array([[5.0, 5.0], [5.0, 5.1]]))  # what a click leaves
+    assert scale.diameter() == measured
     scale.measure.click()
     assert [layer.name for layer in viewer.layers] == ["image"]
     widget.segment.segment.click()
@@ -245,6 +251,12 @@ def test_device_is_told_by_the_first_run(qtbot: Any, open_widget: Any, things: A
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     assert "only one" in widget.segment.model.chosen.text()
+    # What was said of one choice is not said of another.
+    box = widget.segment.model.device
+    box.setCurrentIndex(box.findData("cpu"))
+    assert "only one" not in widget.segment.model.chosen.text()
+    box.setCurrentIndex(box.findData("auto"))
+    assert "only one" in widget.segment.model.chosen.text()
 
 
 # --- results -----------------------------------------------------------------------------------
@@ -264,6 +276,38 @@ def test_more_than_a_gigabyte_of_maps_is_asked(
     widget.segment.segment.click()
     assert "memory" in questions[0]
     assert not backend.requests
+
+
+def test_a_large_plane_is_asked_about_as_a_stack_is(
+    open_widget: Any, backend: Any, monkeypatch: pytest.MonkeyPatch, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things)
+    monkeypatch.setattr(results, "too_large", lambda size: size >= 64 * 64 * 8)
+    questions: list[str] = []
+    widget.segment.ask = questions.append
+    widget.segment.keep["stages"].setChecked(True)
+    widget.segment.segment.click()
+    assert "memory" in questions[0]
+    assert not backend.requests
+
+
+def test_which_labels_the_settings_change_is_said(
+    qtbot: Any, open_widget: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    assert "Once there are labels" in widget.segment.acts_on.text()
+    for name in ("one", "other"):
+        viewer.add_image(things, name=name)
+        widget.segment.segment.click()
+        run_to_end(qtbot, widget)
+        assert f"“{name} labels” at once: 3 objects" in widget.segment.acts_on.text()
+    viewer.layers.selection.active = viewer.layers["one"]
+    widget.segment.labelling.controls["threshold"]._spin.setValue(0.8)
+    run_to_end(qtbot, widget)
+    assert "“other labels” at once: 2 objects" in widget.segment.acts_on.text()
+    viewer.layers.remove("other labels")
+    assert "removed" in widget.segment.acts_on.text()
 
 
 def test_preview_runs_on_what_is_shown(
@@ -348,6 +392,22 @@ def test_saving_to_nowhere_is_explained(
     assert widget.segment.save.isEnabled()
 
 
+def test_what_was_chosen_is_there_again_after_the_dock_was_closed(
+    open_widget: Any, things: Any
+) -> None:
+    """Also what no run has used yet."""
+    viewer, widget = open_widget()
+    viewer.add_image(np.stack([things] * 3), axis_labels=("z", "y", "x"))
+    widget.segment.image.correct("TYX", "")
+    widget.segment.scale.spin.setValue(33)
+    widget.segment.keep["attention"].setChecked(True)
+    QApplication.sendEvent(widget.segment, QHideEvent())  # all that the dock's ✕ does
+    _, again = open_widget(viewer)
+    assert again.segment.image.axes.text() == "TYX"
+    assert again.segment.scale.diameter() == 33
+    assert again.segment.keep["attention"].isChecked()
+
+
 def test_fits_a_narrow_dock(open_widget: Any, things: Any) -> None:
     """Nothing is cut off at 350 pixels: the page may scroll down, not sideways."""
     viewer, widget = open_widget()
@@ -395,6 +455,12 @@ def test_real_window_real_model_real_image(qtbot: Any, real_widget: Any) -> None
     widget.segment.segment.click()
     run_to_end(qtbot, widget, timeout=120_000)
     assert not [note for note in widget.controller.notes if note.level == "error"]
+    # The device is told beside its control, and not a second time with the messages.
+    assert widget.segment.model.chosen.text().startswith("Running on ")
+    assert "Running on" not in messages(widget)
+    # The card is the registry's, with what a file cannot know about itself.
+    card = widget.controller.shown.segmentation.card
+    assert card == widget.segment.model.entry.card
     labels = viewer.layers["cells labels"]
     assert labels.data.shape == (160, 160)
     assert labels.data.max() > 3

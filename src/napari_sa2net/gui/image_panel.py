@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -92,7 +93,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         form.addRow("&Image", self.combo)
         form.addRow("With", self.others)
         form.addRow("&Axes", self.axes)
-        form.addRow("", self.shape)
+        form.addRow(self.shape)
         form.addRow("Channels", self.channels)
         self.combo.currentIndexChanged.connect(self._on_layer)
         self.others.itemChanged.connect(lambda _: self._read(guess=True))
@@ -208,7 +209,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
     def _read(self, *, guess: bool) -> None:
         self.image, self.problem = None, ""
         if self.layer is None:
-            self.problem = "Open an image first: drop a file here, or File ▸ Open Sample."
+            self.problem = "Open an image first: drop a file on the canvas, or File ▸ Open Sample."
             self.axes.clear()
         else:
             try:
@@ -216,7 +217,8 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             except (SA2NetError, ValueError, TypeError) as error:
                 self.problem = str(error)
         if self.image is None:
-            self.shape.setText(f'<span style="color: #e07b53">{self.problem}</span>')
+            problem = html.escape(self.problem, quote=False)
+            self.shape.setText(f'<span style="color: #e07b53">{problem}</span>')
         else:
             self.shape.setText(describe(self.image))
         many = self.image is not None and "C" in self.image.axes and not self.image.rgb
@@ -230,7 +232,11 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             if guess:
                 self.axes.setText(image.axes)
         else:
-            image = image.with_axes(typed)
+            try:
+                image = image.with_axes(typed)
+            except SA2NetError as error:
+                guess_text = f"Clear the field to take the guess, {image.axes}."
+                raise InputError(f"{error} {guess_text}") from error
         self.image = image
         count = image.data.shape[image.axes.index("C")] if "C" in image.axes else 1
         self.channels.setPlaceholderText(f"as the model wants (0 … {count - 1})")
@@ -250,4 +256,4 @@ def describe(image: layers.LayerImage) -> str:
         parts.append("colour")
     if image.pixel_size is not None:
         parts.append(f"{image.pixel_size:.3g} µm a pixel")
-    return "<br>".join([", ".join(parts), *image.notes])
+    return "<br>".join([", ".join(parts), *map(html.escape, image.notes)])

@@ -83,12 +83,35 @@ def progress_text(progress: Progress, left: float | None) -> str:
     return text if left is None else f"{text}, about {time_text(left)} left"
 
 
+def found_text(segmentation: Any) -> str:
+    """Say how many objects, or classes, a result has."""
+    count = len(segmentation.features.get("index", ()))
+    if segmentation.labelling.result == "classes":
+        return "1 class" if count == 1 else f"{count} classes"
+    return "1 object" if count == 1 else f"{count} objects"
+
+
 def done_text(segmentation: Any, seconds: float) -> str:
     """Say what a run found."""
     count = len(segmentation.features.get("index", ()))
-    if segmentation.labelling.result == "classes":
-        found = "1 class" if count == 1 else f"{count} classes"
-    else:
-        found = "1 object" if count == 1 else f"{count} objects"
     hint = "" if count else " Try a lower threshold, another diameter, or another model."
-    return f"Found {found} in {time_text(seconds)}.{hint}"
+    return f"Found {found_text(segmentation)} in {time_text(seconds)}.{hint}"
+
+
+def acts_on_text(shown: Any, present: bool) -> str:
+    """Say which result the label settings change.
+
+    Parameters
+    ----------
+    shown
+        The last result (:class:`~napari_sa2net.gui.writer.Shown`), or None.
+    present
+        Whether its layer is in the viewer.
+    """
+    if shown is None:
+        return "Once there are labels, these change them at once, without running the network."
+    if not present:
+        return "The last labels were removed: a change makes them again."
+    # While a slider is dragged only one plane is made, and nobody has counted.
+    count = "" if shown.labelling is None else f": {found_text(shown.segmentation)}"
+    return f"These change “{shown.layer.name}” at once{count}."

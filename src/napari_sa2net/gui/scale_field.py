@@ -20,6 +20,9 @@ from .watching import watch
 
 AUTO = "automatic"
 
+SHORTEST = 1.5
+"""Pixels below which a line is a click that drew nothing."""
+
 
 def scale_text(
     diameter: float | None,
@@ -167,7 +170,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
         except SA2NetError as error:
             self.failed.emit(str(error))
             return
-        self.spin.setValue(round(length, 1))
+        if length >= SHORTEST:
+            self.spin.setValue(round(length, 1))
 
     def _on_removed(self, _: Any = None) -> None:
         if self._shapes is not None and self._shapes not in self._viewer.layers:

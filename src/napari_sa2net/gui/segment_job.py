@@ -55,6 +55,8 @@ class SegmentController(QObject):  # type: ignore[misc]
         self.notes: list[Note] = []
         self.device = ""
         """What the last job ran on and why; empty before the first."""
+        self.device_asked = "auto"
+        """What that job was asked to run on."""
         self.shown: Shown | None = None
         self.form: dict[str, Any] = {}
         """What the window showed last, for when it is opened again."""
@@ -72,6 +74,9 @@ class SegmentController(QObject):  # type: ignore[misc]
     def segment(self, request: Request, target: Target) -> None:
         """Run the network on an image and write what comes back."""
         self.labelling = request.labelling
+        asked = request.options.get("device", "auto")
+        if asked != self.device_asked:
+            self.device, self.device_asked = "", asked
         started = time.monotonic()
 
         def finish(ran: Ran) -> None:
@@ -219,7 +224,7 @@ class SegmentController(QObject):  # type: ignore[misc]
         if isinstance(event, DeviceChosen):
             self.device = event.text
             self.changed.emit()
-        elif isinstance(event, Message) and event.text != self.device:
+        elif isinstance(event, Message):
             self.note(event.text, "warning" if event.warning else "info")
         elif isinstance(event, Progress):
             text = progress_text(event, self._clock.left(event))

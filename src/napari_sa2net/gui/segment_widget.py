@@ -27,13 +27,15 @@ from ..engine.instances import LabelSettings
 from . import results, saving
 from .forms import DataclassForm, WheelGuard
 from .image_panel import ImagePanel
-from .job_state import size_text
+from .job_state import acts_on_text, size_text
 from .messages import MessageArea
 from .model_panel import ModelPanel
 from .resolve import Choices, is_stack, resolve
 from .scale_field import ScaleField
 from .segment_job import CANCELLED, SegmentController
+from .watching import watch
 from .worker import describe_error
+from .writer import Target
 
 KEEP = {
     "probabilities": (
@@ -93,6 +95,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.model = ModelPanel()
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
         self.all_planes = QCheckBox("… of all planes")
+        self.acts_on = QLabel()
         self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
         self.preview = QPushButton("P&review")
         self.segment = QPushButton("&Segment")
@@ -129,7 +132,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         column.addWidget(_group("Image", self.image))
         column.addWidget(_group("Model", self.model))
         column.addWidget(self._extras())
-        column.addWidget(_group("Labels (change at once)", self.labelling))
+        column.addWidget(_group("Labels", self.acts_on, self.labelling))
         column.addStretch(1)
         WheelGuard(page)
         scroll = QScrollArea()
@@ -145,6 +148,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         layout.addWidget(scroll, 1)
         layout.addLayout(buttons)
         self.progress.setTextVisible(False)
+        self.acts_on.setWordWrap(True)
+        self.acts_on.setTextFormat(Qt.TextFormat.PlainText)
         self.status.setWordWrap(True)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
@@ -174,6 +179,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
         self.controller.changed.connect(self._refresh)
         self.controller.models_changed.connect(self._list_models)
+        self.model.device.currentIndexChanged.connect(self._refresh)
+        watch(self, self._viewer.layers.events.removed, self._refresh)
 
     # --- what is chosen --------------------------------------------------------------------
 
@@ -221,6 +228,11 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "labelling": choices.labelling,
         }
 
+    def hideEvent(self, event: Any) -> None:
+        """Remember what is chosen: the dock's ✕ hides this, and opening it again makes another."""
+        super().hideEvent(event)
+        self._remember()
+
     def _on_image(self) -> None:
         image = self.image.image
         axes = image.axes if image is not None else ""
@@ -250,14 +262,14 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         choices = self.choices()
         try:
             request, target = resolve(self._viewer, choices, preview=preview)
-            if not self._agreed(choices, request.plane is None and not preview):
+            if not self._agreed(choices, target):
                 return
         except Exception as error:
             self.controller.fail(error)
             return
         self.controller.segment(request, target)
 
-    def _agreed(self, choices: Choices, all_planes: bool) -> bool:
+    def _agreed(self, choices: Choices, target: Target) -> bool:
         """Ask before something costly: a download, or more than 1 GB of maps."""
         entry = self.model.entry
         if entry.status == "remote":
@@ -267,15 +279,15 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
                 text += f"\n\nIts licence, {entry.card.licence}, forbids some uses."
             if not self.ask(text + "\n\nDownload it now and then segment?"):
                 return False
-        if choices.image is not None and choices.keep and is_stack(choices.image):
-            needed = results.estimate_map_bytes(
-                choices.image, choices.keep, len(entry.card.classes), all_planes=all_planes
+        needed = results.estimate_map_bytes(
+            target.maps_image, choices.keep, len(entry.card.classes), all_planes=True
+        )
+        if results.too_large(needed):
+            fewer = "untick some" + ", or “of all planes”" * is_stack(target.maps_image)
+            return self.ask(
+                f"What is ticked under “Also show” needs about {results.describe_bytes(needed)} of "
+                f"memory.\n\nKeep it all the same? (No: {fewer}.)"
             )
-            if results.too_large(needed):
-                return self.ask(
-                    f"The maps of all planes need about {results.describe_bytes(needed)} of memory."
-                    "\n\nKeep them all the same? (No: untick some, or “of all planes”.)"
-                )
         return True
 
     def ask(self, question: str) -> bool:
@@ -322,7 +334,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
 
     # --- showing ---------------------------------------------------------------------------
 
-    def _refresh(self) -> None:
+    def _refresh(self, _: Any = None) -> None:
         state = self.controller.state
         ready = not state.busy
         for widget in (self.preview, self.segment, self.save):
@@ -335,10 +347,13 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.progress.setValue(state.done)
         self.status.setVisible(state.busy)
         self.status.setText(f"{VERBS[state.kind]}: {state.text}")
-        if self.controller.device:
-            self.model.show_device(self.controller.device)
+        asked = self.model.device_name() == self.controller.device_asked
+        self.model.show_device(self.controller.device if asked else "")
         self.all_planes.setVisible(is_stack(self.image.image))
         self.messages.show_notes(self.controller.notes)
+        shown = self.controller.shown
+        present = shown is not None and shown.layer in self._viewer.layers
+        self.acts_on.setText(acts_on_text(shown, present))
         self._refresh_labelling()
 
     def _refresh_labelling(self) -> None:
