@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -467,3 +468,9 @@ def test_a_file_renamed_by_hand_has_its_new_name(model, tmp_path):
     entry.path.rename(models_folder() / "v1.2.safetensors")
     assert find_model("v1.2").status == "imported"
     assert load_model("v1.2").card.name == "v1.2"
+
+
+@pytest.mark.parametrize("call", [load_model, import_model])
+def test_an_unknown_home_folder_is_no_runtime_error(call: Callable[[str], object]) -> None:
+    with pytest.raises(WeightsError):
+        call("~nobody_of_that_name/model.safetensors")

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 from .cards import ModelCard
 from .errors import WeightsError
 from .events import Event, Message, Progress
-from .model_files import disk_problem
+from .model_files import disk_problem, expanded
 from .registry import CACHE_VARIABLE, ModelEntry, cache_folder, file_sha256, find_model
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def local_folder(location: str) -> Path | None:
         return Path(share + url2pathname(parts.path) if os.name == "nt" else unquote(parts.path))
     if len(parts.scheme) > 1 and "://" in location:
         return None
-    return Path(location).expanduser()  # "C:" of Windows looks like a scheme of one letter
+    return expanded(location)  # "C:" of Windows looks like a scheme of one letter
 
 
 def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:

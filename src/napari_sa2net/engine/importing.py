@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .cards import ModelCard
 from .errors import WeightsError
-from .model_files import SUFFIX, Model, model_bytes, read_model, write_atomically
+from .model_files import SUFFIX, Model, expanded, model_bytes, read_model, write_atomically
 from .official import import_checkpoint
 from .registry import (
     CACHE_VARIABLE,
@@ -48,7 +48,7 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
         If the file is not a model or cannot be copied, or if ``name`` is taken. Nothing is
         left behind then.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         digest = file_sha256(path)
     except OSError as error:

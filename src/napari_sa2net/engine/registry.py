@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .cards import ModelCard
 from .errors import WeightsError
-from .model_files import SUFFIX, read_card
+from .model_files import SUFFIX, expanded, read_card
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def cache_folder() -> Path:
     """
     chosen = os.environ.get(CACHE_VARIABLE, "").strip()
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import pooch
 
     return Path(pooch.os_cache("napari-sa2net"))
@@ -73,7 +73,7 @@ def models_folder() -> Path:
     """
     chosen = os.environ.get(MODELS_VARIABLE, "").strip()
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     import platformdirs
 
     return platformdirs.user_data_path("napari-sa2net", appauthor=False) / "models"

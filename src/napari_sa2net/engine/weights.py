@@ -12,7 +12,7 @@ from .download import fetch
 from .errors import WeightsError
 from .events import run
 from .importing import import_model, read_any
-from .model_files import Model, move, read_card, save_model
+from .model_files import Model, expanded, move, read_card, save_model
 from .registry import (
     ModelEntry,
     available_models,
@@ -65,11 +65,11 @@ def load_model(model: str | Path | Model, device: str = "cpu") -> Model:
         move(model.network, device).eval()
         return model
     if isinstance(model, Path):
-        return read_any(model.expanduser(), device)
+        return read_any(expanded(model), device)
     try:
         entry = find_model(model)
     except WeightsError:
-        path = Path(model).expanduser()
+        path = expanded(model)
         if path.is_file():
             return read_any(path, device)
         raise
