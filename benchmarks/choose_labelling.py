@@ -24,8 +24,8 @@ from napari_sa2net.engine.recipes import image_pairs, read_recipe
 from napari_sa2net.engine.segmentation import derived_classes
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "nuclei.toml"
-THRESHOLDS = (0.4, 0.5, 0.6)
-SEED_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
+SEED_THRESHOLDS = (0.6, 0.7, 0.8)
 MIN_SIZES = (10, 20, 30)
 
 

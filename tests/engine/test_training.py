@@ -10,7 +10,13 @@ from napari_sa2net.engine.augment import Augmentation
 from napari_sa2net.engine.errors import TrainingError
 from napari_sa2net.engine.events import Message, StepDone, run
 from napari_sa2net.engine.network import SA2Net
-from napari_sa2net.engine.training import Sample, TrainingSettings, fit, learning_rate_factor
+from napari_sa2net.engine.training import (
+    Sample,
+    TrainingSettings,
+    fit,
+    hard_weights,
+    learning_rate_factor,
+)
 
 SETTINGS = TrainingSettings(steps=12, batch=2, crop=32, checkpoint_every=4, seed=3)
 
@@ -85,9 +91,28 @@ def test_the_learning_rate_rises_and_then_falls() -> None:
 
 
 def test_a_restart_raises_the_learning_rate_once_more() -> None:
-    settings = TrainingSettings(steps=150, warmup=0.1, hold=0.4, restart_step=100, restart_rate=0.5)
+    settings = TrainingSettings(
+        steps=150, warmup=0.1, hold=0.4, restart_steps=(100,), restart_rate=0.5
+    )
     factors = [learning_rate_factor(step, settings) for step in range(150)]
     assert factors[30] == 1
     assert factors[99] < 0.01
     assert factors[100] == 0.5
     assert factors[149] < 0.01
+
+
+def test_badly_fitted_images_are_drawn_more_often_within_their_data_set() -> None:
+    labels = np.zeros((32, 32), np.int32)
+    labels[8:24, 8:24] = 1
+    image = labels[None].astype(np.float32)
+    samples = [
+        Sample(image=image, labels=labels, weight=0.25, dataset="a"),
+        Sample(image=image, labels=np.zeros_like(labels), weight=0.25, dataset="a"),
+        Sample(image=image, labels=labels, weight=0.5, dataset="b"),
+    ]
+    settings = TrainingSettings(steps=40, batch=2, crop=32, warmup=0.1, learning_rate=1e-2)
+    network = run(fit(fresh(), [samples[0]], settings, Augmentation()))
+    weights = hard_weights(network, samples)
+    assert weights[1] > 2 * weights[0], "the second image's mask contradicts what was learnt"
+    assert weights[:2].sum() == pytest.approx(0.5)
+    assert weights[2] == pytest.approx(0.5)

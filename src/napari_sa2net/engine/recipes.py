@@ -183,6 +183,7 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
                     weight=dataset.share / len(pairs),
                     diameter=median_diameter(labels),
                     invert=dataset.invert,
+                    dataset=dataset.folder,
                 )
             )
     return samples

@@ -40,10 +40,13 @@ class TrainingSettings:
     """Share of the first cycle's steps over which the learning rate rises."""
     hold: float = 0.0
     """Share of the first cycle's steps at the highest rate; afterwards it falls as a cosine."""
-    restart_step: int = 0
-    """Step at which a second cycle begins, 0 for none: the rate jumps up and falls again."""
+    restart_steps: tuple[int, ...] = ()
+    """Steps at which a further cycle begins: the rate jumps up and falls again."""
     restart_rate: float = 0.5
-    """Where the second cycle's rate begins, as a share of the highest."""
+    """Where a further cycle's rate begins, as a share of where the one before began."""
+    hard_from: int = 0
+    """Step from which badly fitted images are drawn more often, 0 for never: they are scored
+    once at that step, and each data set keeps its share."""
     clip_norm: float = 2.0
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the cross-entropy; none: all the same."""
@@ -70,17 +73,48 @@ class Sample:
     diameter: float = 0.0
     """Median object diameter in pixels, 0 if there is none."""
     invert: float = 0.0
+    dataset: str = ""
+
+
+def hard_weights(
+    network: SA2Net, samples: Sequence[Sample], least: float = 0.03
+) -> NDArray[np.float64]:
+    """Return how often to draw each sample, so that what is fitted badly is seen more.
+
+    Within a data set the weights are in proportion to one minus the Dice of the finest
+    stage's foreground, plus ``least``; each data set's sum stays what it was. The network is
+    left in evaluation mode.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    error = np.empty(len(samples))
+    for i, sample in enumerate(samples):
+        height, width = (min(side, 512) // 16 * 16 for side in sample.labels.shape)
+        x = torch.from_numpy(sample.image[None, :, :height, :width]).to(device)
+        x = x.expand(-1, network.in_channels, -1, -1) if x.shape[1] == 1 else x
+        with torch.inference_mode():
+            found = network(x.contiguous(memory_format=torch.channels_last))[0].softmax(1)[0, 0]
+        mask, true = found.cpu().numpy() < 0.5, sample.labels[:height, :width] > 0
+        size = int(mask.sum()) + int(true.sum())
+        error[i] = least + (1 - 2 * int((mask & true).sum()) / size if size else 0.0)
+    before = np.array([sample.weight for sample in samples])
+    names = np.array([sample.dataset for sample in samples])
+    after = before * error
+    for name in np.unique(names):
+        of = names == name
+        after[of] *= before[of].sum() / after[of].sum()
+    return after
 
 
 def draw_batch(
     samples: Sequence[Sample],
+    weights: NDArray[np.float64],
     in_channels: int,
     settings: TrainingSettings,
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Draw augmented crops: images (B, C, H, W) and classes (B, H, W)."""
-    weights = np.array([sample.weight for sample in samples])
     images, labels = [], []
     for index in rng.choice(len(samples), settings.batch, p=weights / weights.sum()):
         sample = samples[index]
@@ -99,12 +133,13 @@ def draw_batch(
 def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
     """Return the learning rate at ``step`` as a share of the highest: up, held, cosine down.
 
-    A second cycle is a cosine alone.
+    Further cycles are a cosine alone.
     """
-    end = settings.restart_step or settings.steps
-    if step >= end:
-        done = (step - end) / max(1, settings.steps - end)
-        return settings.restart_rate * 0.5 * (1 + math.cos(math.pi * done))
+    begun = [restart for restart in settings.restart_steps if restart <= step]
+    end = ([r for r in settings.restart_steps if r > step] or [settings.steps])[0]
+    if begun:
+        done = (step - begun[-1]) / max(1, end - begun[-1])
+        return settings.restart_rate ** len(begun) * 0.5 * (1 + math.cos(math.pi * done))
     warmup = max(1.0, settings.warmup * end)
     if step < warmup:
         return (step + 1) / warmup
@@ -153,6 +188,7 @@ def fit(
     if settings.class_weights:
         class_weights = torch.tensor(settings.class_weights, device=device)
     rng = np.random.default_rng(settings.seed)
+    weights = np.array([sample.weight for sample in samples])
     start = 0
     if checkpoint is not None and checkpoint.exists():
         state = _read_checkpoint(checkpoint, identity)
@@ -161,11 +197,18 @@ def fit(
         scheduler.load_state_dict(state["scheduler"])
         rng.bit_generator.state = state["rng"]
         start = state["step"]
+        weights = np.array(state.get("weights", weights))
         yield Message(f"Going on at step {start} of {settings.steps}.")
     network.train()
     for step in range(start, settings.steps):
         began = time.perf_counter()
-        images, classes = draw_batch(samples, network.in_channels, settings, augmentation, rng)
+        if settings.hard_from and step == settings.hard_from:
+            yield Message("Scoring the training images, to draw the badly fitted more often.")
+            weights = hard_weights(network, samples)
+            network.train()
+        images, classes = draw_batch(
+            samples, weights, network.in_channels, settings, augmentation, rng
+        )
         optimizer.zero_grad(set_to_none=True)
         loss = deep_supervision(
             network(images.to(device)),
@@ -187,7 +230,8 @@ def fit(
         if checkpoint is not None and (
             done % settings.checkpoint_every == 0 or done == settings.steps
         ):
-            _write_checkpoint(checkpoint, identity, network, optimizer, scheduler, rng, done)
+            extra = {"rng": rng.bit_generator.state, "weights": weights.tolist(), "step": done}
+            _write_checkpoint(checkpoint, identity, network, optimizer, scheduler, extra)
         yield StepDone(
             done, settings.steps, float(loss.detach()), rate, time.perf_counter() - began
         )
@@ -211,16 +255,14 @@ def _write_checkpoint(
     network: SA2Net,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
-    rng: np.random.Generator,
-    step: int,
+    extra: dict[str, Any],
 ) -> None:
     state = {
         "identity": identity,
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scheduler": scheduler.state_dict(),
-        "rng": rng.bit_generator.state,
-        "step": step,
+        **extra,
     }
     partial = path.with_name(path.name + ".part")
     torch.save(state, partial)
