@@ -76,6 +76,13 @@ def test_the_state_of_another_training_is_refused(samples: list[Sample], tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
+def test_a_damaged_state_is_explained(samples: list[Sample], tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    state.write_bytes(b"not a state")
+    with pytest.raises(TrainingError, match="begin anew"):
+        run(fit(fresh(), samples, SETTINGS, Augmentation(), state, "one"))
+
+
 def test_a_loss_that_is_not_finite_stops_the_training(samples: list[Sample]) -> None:
     broken = [Sample(image=samples[0].image * np.nan, labels=samples[0].labels)]
     with pytest.raises(TrainingError, match="learning rate"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -240,8 +241,14 @@ def fit(
 
 
 def _read_checkpoint(path: Path, identity: str) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    if state["identity"] != identity:
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        known = state["identity"] == identity
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"The training state {path} cannot be read: delete it to begin anew."
+        ) from error
+    if not known:
         raise TrainingError(
             f"The training state in {path} belongs to other settings: delete it, or train with "
             "the settings it was made with."
