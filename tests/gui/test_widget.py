@@ -152,6 +152,22 @@ def test_diameter_is_typed_or_measured(
     assert backend.requests[-1].options["diameter"] == scale.diameter()
 
 
+def test_measuring_can_be_given_up_and_begun_again(open_widget: Any, things: Any) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(np.stack([things] * 3), name="stack")
+    scale = widget.segment.scale
+    scale.measure.click()
+    scale.measure.click()  # nothing drawn
+    hidden = viewer.layers["Diameter"]
+    assert not hidden.visible
+    assert hidden.mode == "pan_zoom"
+    assert viewer.layers.selection.active == viewer.layers["stack"]
+    viewer.dims.set_current_step(0, 1)
+    scale.measure.click()
+    assert len(viewer.layers) == 2, "the hidden layer is used again"
+    assert hidden.visible
+
+
 def test_pixel_size_comes_from_units(
     qtbot: Any, open_widget: Any, backend: Any, things: Any
 ) -> None:

@@ -73,6 +73,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self._pixel_size: float | None = None
         self._card: Any = None
         self._shapes: Any = None
+        self._measured = False
         self.spin = QDoubleSpinBox()
         self.spin.setRange(0, 100_000)
         self.spin.setDecimals(1)
@@ -151,13 +152,20 @@ class ScaleField(QWidget):  # type: ignore[misc]
     def _on_measure(self, on: bool) -> None:
         self.measure.setText("Stop" if on else "Measure")
         if on:
+            self._measured = False
             self._shapes = regions.add_measure_layer(self._viewer, self._layer)
             watch(self, self._shapes.events.data, self._on_drawn)
             self.hint.setText("Draw a line across a typical object in the image.")
             return
         shapes, self._shapes = self._shapes, None
         if shapes is not None and shapes in self._viewer.layers:
-            self._viewer.layers.remove(shapes)
+            if self._measured:
+                self._viewer.layers.remove(shapes)
+            else:
+                # napari 0.9.2 crashes when the plane changes after a Shapes layer without a
+                # real shape was removed. Hidden, it is found again by the next measurement.
+                shapes.mode = "pan_zoom"
+                shapes.visible = False
             if self._layer in self._viewer.layers:
                 self._viewer.layers.selection.active = self._layer
         self._explain()
@@ -171,6 +179,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
             self.failed.emit(str(error))
             return
         if length >= SHORTEST:
+            self._measured = True
             self.spin.setValue(round(length, 1))
 
     def _on_removed(self, _: Any = None) -> None:
