@@ -15,7 +15,7 @@ from pathlib import Path
 from napari_sa2net import load_model
 from napari_sa2net.engine.evaluation import Evaluation, evaluate
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.recipes import read_recipe
+from napari_sa2net.engine.training.recipes import read_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "nuclei.toml"
 

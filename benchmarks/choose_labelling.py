@@ -20,8 +20,8 @@ from napari_sa2net.engine.evaluation import true_labels
 from napari_sa2net.engine.files import read_image
 from napari_sa2net.engine.instances import label_plane
 from napari_sa2net.engine.metrics import dice, match
-from napari_sa2net.engine.recipes import image_pairs, read_recipe
 from napari_sa2net.engine.segmentation import derived_classes
+from napari_sa2net.engine.training.recipes import image_pairs, read_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "nuclei.toml"
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)

@@ -8,7 +8,8 @@ are held out, drawn with a fixed seed, until the wanted share of images is reach
 
     python benchmarks/split_by_look.py DATA/dsb2018_fluorescence DATA/dsb2018_histology ...
 
-prints one held-out file name (without its ending) a line.
+prints one held-out file name (without its ending) a line. ``--never FILE`` keeps every group out
+of which FILE lists an image: for a fresh held-out set after an earlier one was looked at.
 """
 
 from __future__ import annotations
@@ -64,12 +65,17 @@ def group(paths: list[Path], correlation: float, distance: float) -> np.ndarray:
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-def hold_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Return which images are held out: whole groups, none larger than half the share."""
+def hold_out(groups: np.ndarray, share: float, seed: int, never: np.ndarray) -> np.ndarray:
+    """Return which images are held out: whole groups, none larger than half the share.
+
+    Groups with an image for which ``never`` is true stay in training.
+    """
     wanted = share * len(groups)
     held = np.zeros(len(groups), bool)
     for number in np.random.default_rng(seed).permutation(groups.max() + 1):
         members = groups == number
+        if never[members].any():
+            continue
         if members.sum() <= max(1, wanted / 2) and held.sum() + members.sum() <= wanted + 0.5:
             held |= members
     return held
@@ -82,12 +88,15 @@ def main() -> None:
     parser.add_argument("--correlation", type=float, default=0.8)
     parser.add_argument("--distance", type=float, default=0.04)
     parser.add_argument("--seed", type=int, default=2018)
+    parser.add_argument("--never", type=Path, help="list of images not to hold out")
     parser.add_argument("--groups", action="store_true", help="print the groups instead")
     arguments = parser.parse_args()
+    listed = arguments.never.read_text(encoding="utf-8").split("\n") if arguments.never else []
     for folder in arguments.folders:
         paths = sorted((folder / "images").iterdir())
         groups = group(paths, arguments.correlation, arguments.distance)
-        held = hold_out(groups, arguments.share, arguments.seed)
+        never = np.array([path.stem in listed for path in paths])
+        held = hold_out(groups, arguments.share, arguments.seed, never)
         sizes = np.sort(np.bincount(groups))[::-1]
         print(
             f"# {folder.name}: {held.sum()} of {len(paths)} held out, "
@@ -95,7 +104,7 @@ def main() -> None:
         )
         for path, number, out in zip(paths, groups, held, strict=True):
             if arguments.groups:
-                print(path.stem, number)
+                print(path.stem, f"{folder.name}-{number}")
             elif out:
                 print(path.stem)
 

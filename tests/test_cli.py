@@ -17,9 +17,10 @@ from PIL import Image
 from napari_sa2net.cli import doctor, main
 from napari_sa2net.cli.remedies import remedy
 from napari_sa2net.cli.segment import output_names
-from napari_sa2net.engine import files, recipes
+from napari_sa2net.engine import files
 from napari_sa2net.engine.events import Evaluated, Event, StepDone
 from napari_sa2net.engine.files import read_image, write_image
+from napari_sa2net.engine.training import recipes
 from napari_sa2net.engine.weights import save_model
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"

@@ -14,12 +14,13 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .engine import devices, evaluation, events, inference, official, recipes, weights
+from .engine import devices, evaluation, events, inference, official, weights
 from .engine.evaluation import Evaluation
 from .engine.events import Event, Message
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
 from .engine.options import resolve_options
+from .engine.training import recipes
 from .engine.weights import Model
 from .progress import ProgressBar
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from napari_sa2net.engine.augment import Augmentation, crop, vary_intensity
+from napari_sa2net.engine.training.augment import Augmentation, crop, vary_intensity
 
 STILL = Augmentation(zoom=1.0, rotate=False)
 

@@ -9,7 +9,7 @@ from skimage.io import imsave
 
 from napari_sa2net.engine.errors import InputError, TrainingError
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.recipes import load_samples, median_diameter, read_recipe, train
+from napari_sa2net.engine.training.recipes import load_samples, median_diameter, read_recipe, train
 from napari_sa2net.engine.weights import load_model, save_model
 
 RECIPE = """
@@ -55,6 +55,19 @@ def test_a_recipe_makes_a_model_that_can_be_saved(recipe: Path, tmp_path: Path) 
         assert torch.equal(a, b)
 
 
+def test_images_of_a_large_group_of_one_look_are_drawn_less_often(
+    recipe: Path, tmp_path: Path
+) -> None:
+    for name in ("twin", "alone"):
+        for kind in ("images", "masks"):
+            folder = tmp_path / "discs" / kind
+            (folder / f"{name}.png").write_bytes((folder / "seen.png").read_bytes())
+    (tmp_path / "looks.txt").write_text("# by look\nseen a\ntwin a\nalone b\n")
+    recipe.write_text('looks = "looks.txt"\nlook_balance = 1.0\n' + RECIPE)
+    weights = [sample.weight for sample in load_samples(read_recipe(recipe), tmp_path)]
+    assert weights == pytest.approx([0.5, 0.25, 0.25])  # alone, seen, twin
+
+
 def test_held_out_images_are_not_read(recipe: Path, tmp_path: Path) -> None:
     samples = load_samples(read_recipe(recipe), tmp_path)
     assert len(samples) == 1
@@ -68,7 +81,7 @@ def test_another_held_out_list_is_another_recipe(recipe: Path) -> None:
 
 
 def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
-    released = read_recipe(Path(__file__).parents[2] / "recipes" / "nuclei.toml")
+    released = read_recipe(Path(__file__).parents[3] / "recipes" / "nuclei.toml")
     assert released.card.name == "nuclei"
     assert len(released.held_out) == 71 + 14 + 2
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_sa2net.engine.annotations import BACKGROUND, BOUNDARY, OBJECT, boundary_classes
+from napari_sa2net.engine.training.boundaries import BACKGROUND, BOUNDARY, OBJECT, boundary_classes
 
 
 def classes_of(instances: np.ndarray) -> np.ndarray:

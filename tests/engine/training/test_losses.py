@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_sa2net.engine.losses import (
+from napari_sa2net.engine.training.losses import (
     IGNORE,
     cross_entropy_dice,
     deep_supervision,

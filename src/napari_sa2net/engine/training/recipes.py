@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tomllib
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,14 +16,16 @@ import torch
 from numpy.typing import NDArray
 from skimage.io import imread
 
+from ..devices import choose_device
+from ..errors import InputError, TrainingError
+from ..events import Event, Message
+from ..images import normalize
+from ..network import SA2Net
+from ..weights import Model, ModelCard
 from .augment import Augmentation
-from .devices import choose_device
-from .errors import InputError, TrainingError
-from .events import Event, Message
-from .images import normalize
-from .network import SA2Net
-from .training import Sample, TrainingSettings, fit
-from .weights import Model, ModelCard
+from .loop import fit
+from .samples import Sample
+from .settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,14 @@ class Recipe:
     held_out: frozenset[str]
     """Names, without ending, of the images that training must not see."""
     card: ModelCard
+    looks: dict[str, str]
+    """Group of near-identical images to which an image's name (without ending) belongs."""
+    look_balance: float
+    """How far large groups are drawn less often: 0 every image, 1 every group alike."""
     training: TrainingSettings
     augmentation: Augmentation
     sha256: str
-    """Of the recipe's text and held-out list: tells whether a training state belongs to it."""
+    """Of the recipe's text and lists: tells whether a training state belongs to it."""
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -73,26 +80,32 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
-        held_out = table.get("held_out", "")
-        names = (path.parent / held_out).read_text(encoding="utf-8") if held_out else ""
+        names, groups = (
+            (path.parent / table[key]).read_text(encoding="utf-8") if table.get(key) else ""
+            for key in ("held_out", "looks")
+        )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
     try:
         return Recipe(
             path=path,
             datasets=tuple(_build(DataSet, t, f"{path}, datasets") for t in table["datasets"]),
-            held_out=frozenset(
-                line.strip() for line in names.splitlines() if line.strip() and line[0] != "#"
-            ),
+            held_out=frozenset(_lines(names)),
+            looks=dict(line.split(maxsplit=1) for line in _lines(groups) if " " in line),
+            look_balance=float(table.get("look_balance", 0.0)),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=_build(TrainingSettings, table["training"], f"{path}, training"),
             augmentation=_build(
                 Augmentation, table.get("augmentation", {}), f"{path}, augmentation"
             ),
-            sha256=hashlib.sha256((text + names).encode()).hexdigest(),
+            sha256=hashlib.sha256((text + names + groups).encode()).hexdigest(),
         )
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"]
 
 
 def train(
@@ -172,7 +185,10 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
     for dataset in recipe.datasets:
         pairs = image_pairs(data / dataset.folder)
         pairs = [(image, mask) for image, mask in pairs if image.stem not in recipe.held_out]
-        for image_path, mask_path in pairs:
+        looks = [recipe.looks.get(image.stem, image.stem) for image, _ in pairs]
+        sizes = Counter(looks)
+        often = [sizes[look] ** -recipe.look_balance for look in looks]
+        for (image_path, mask_path), weight in zip(pairs, often, strict=True):
             image = imread(image_path)
             planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
             labels = imread(mask_path).astype(np.int32)
@@ -180,7 +196,7 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
                 Sample(
                     image=normalize(planes.astype(np.float32), recipe.card.normalization),
                     labels=labels,
-                    weight=dataset.share / len(pairs),
+                    weight=dataset.share * weight / sum(often),
                     diameter=median_diameter(labels),
                     invert=dataset.invert,
                     dataset=dataset.folder,

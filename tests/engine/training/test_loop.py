@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sa2net.engine.augment import Augmentation
 from napari_sa2net.engine.errors import TrainingError
 from napari_sa2net.engine.events import Message, StepDone, run
 from napari_sa2net.engine.network import SA2Net
-from napari_sa2net.engine.training import (
-    Sample,
-    TrainingSettings,
-    fit,
-    hard_weights,
-    learning_rate_factor,
-)
+from napari_sa2net.engine.training.augment import Augmentation
+from napari_sa2net.engine.training.loop import fit, learning_rate_factor
+from napari_sa2net.engine.training.samples import Sample, hard_weights
+from napari_sa2net.engine.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(steps=12, batch=2, crop=32, checkpoint_every=4, seed=3)
 
