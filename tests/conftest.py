@@ -41,6 +41,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """Keep models of the person who runs the tests out of them, and the tests out of theirs."""
     folder = tmp_path_factory.mktemp("user")
     monkeypatch.setenv("NAPARI_SA2NET_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("NAPARI_SA2NET_HOME", str(folder / "home"))
     monkeypatch.setenv("NAPARI_SA2NET_MODELS", str(folder / "models"))
     monkeypatch.delenv("NAPARI_SA2NET_WEIGHTS_URL", raising=False)
 

@@ -16,8 +16,9 @@ from urllib.request import url2pathname
 from .cards import ModelCard
 from .errors import WeightsError
 from .events import Event, Message, Progress
-from .model_files import disk_problem, expanded
-from .registry import CACHE_VARIABLE, ModelEntry, cache_folder, file_sha256, find_model
+from .folders import CACHE_VARIABLE, cache_folder, expanded
+from .model_files import disk_problem
+from .registry import ModelEntry, file_sha256, find_model
 
 logger = logging.getLogger(__name__)
 

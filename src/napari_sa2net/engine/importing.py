@@ -7,18 +7,15 @@ from pathlib import Path
 
 from .cards import ModelCard
 from .errors import WeightsError
-from .model_files import SUFFIX, Model, expanded, model_bytes, read_model, write_atomically
+from .folders import CACHE_VARIABLE, MODELS_VARIABLE, cache_folder, expanded, models_folder
+from .model_files import SUFFIX, Model, model_bytes, read_model, write_atomically
 from .official import import_checkpoint
 from .registry import (
-    CACHE_VARIABLE,
-    MODELS_VARIABLE,
     ModelEntry,
     available_models,
-    cache_folder,
     file_sha256,
     find_model,
     free_name,
-    models_folder,
     read_registry,
 )
 

@@ -80,22 +80,6 @@ def model_bytes(model: Model) -> bytes:
     return data
 
 
-def expanded(path: str | Path) -> Path:
-    """Return a path with a leading ``~`` replaced by the home folder.
-
-    Raises
-    ------
-    WeightsError
-        If there is no such folder (pathlib's own error would be lost on its way to a window).
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise WeightsError(
-            f"The home folder in {str(path)!r} is not known here: write the whole path."
-        ) from error
-
-
 def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
     """Write ``data`` to a temporary file beside ``path``, then move it there.
 

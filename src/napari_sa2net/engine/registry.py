@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import json
 import logging
-import os
 import re
 import tomllib
 from dataclasses import dataclass, replace
@@ -15,12 +14,10 @@ from typing import Any, Literal
 
 from .cards import ModelCard
 from .errors import WeightsError
-from .model_files import SUFFIX, expanded, read_card
+from .folders import cache_folder, models_folder
+from .model_files import SUFFIX, read_card
 
 logger = logging.getLogger(__name__)
-
-CACHE_VARIABLE = "NAPARI_SA2NET_CACHE"
-MODELS_VARIABLE = "NAPARI_SA2NET_MODELS"
 
 REGISTRY_FILE = Path(__file__).with_name("models.toml")
 BUNDLED_FOLDER = Path(__file__).with_name("models")
@@ -50,33 +47,6 @@ class Registry:
     base_url: str
     """Where the files are published, with a slash at the end."""
     cards: tuple[ModelCard, ...]
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloaded models; it need not exist.
-
-    ``NAPARI_SA2NET_CACHE``, or else pooch's cache folder of the operating system.
-    """
-    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
-    if chosen:
-        return expanded(chosen)
-    import pooch
-
-    return Path(pooch.os_cache("napari-sa2net"))
-
-
-def models_folder() -> Path:
-    """Return the folder of the user's own models; it need not exist.
-
-    ``NAPARI_SA2NET_MODELS``, or else the user's data folder of the operating system: unlike
-    the cache, what is in it cannot be downloaded again.
-    """
-    chosen = os.environ.get(MODELS_VARIABLE, "").strip()
-    if chosen:
-        return expanded(chosen)
-    import platformdirs
-
-    return platformdirs.user_data_path("napari-sa2net", appauthor=False) / "models"
 
 
 def read_registry(path: Path | None = None) -> Registry:

@@ -11,14 +11,13 @@ from .cards import ClassInfo, Figure, ModelCard
 from .download import fetch
 from .errors import WeightsError
 from .events import run
+from .folders import cache_folder, expanded, models_folder
 from .importing import import_model, read_any
-from .model_files import Model, expanded, move, read_card, save_model
+from .model_files import Model, move, read_card, save_model
 from .registry import (
     ModelEntry,
     available_models,
-    cache_folder,
     find_model,
-    models_folder,
     toml_entry,
 )
 
