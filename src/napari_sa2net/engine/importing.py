@@ -7,17 +7,11 @@ from pathlib import Path
 
 from .cards import ModelCard
 from .errors import WeightsError
-from .folders import CACHE_VARIABLE, MODELS_VARIABLE, cache_folder, expanded, models_folder
-from .model_files import SUFFIX, Model, model_bytes, read_model, write_atomically
+from .folders import CACHE_VARIABLE, cache_folder, expanded
+from .model_files import SUFFIX, Model, read_model, write_atomically
 from .official import import_checkpoint
-from .registry import (
-    ModelEntry,
-    available_models,
-    file_sha256,
-    find_model,
-    free_name,
-    read_registry,
-)
+from .own_models import add_model
+from .registry import ModelEntry, available_models, file_sha256, find_model, read_registry
 
 _ORIGIN = "imported_sha256"  # key in the card's extra: hash of the file that was taken in
 
@@ -50,22 +44,13 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
         digest = file_sha256(path)
     except OSError as error:
         raise WeightsError(f"The file {path} cannot be read: {error}.") from error
-    entries = available_models()
     if name is None:
-        known = _released(path, digest) or _imported_before(entries, digest)
+        known = _released(path, digest) or _imported_before(available_models(), digest)
         if known is not None:
             return known
     model = read_any(path)
-    taken = {entry.name.lower() for entry in entries}
-    # A file that is no usable model has no entry, but must not be overwritten either.
-    taken |= {file.stem.lower() for file in models_folder().glob(f"*{SUFFIX}")}
-    if name is not None and (name.strip().lower() in taken or not name.strip()):
-        raise WeightsError(f"There is a model called {name!r} already: choose another name.")
-    free = free_name(name or model.card.name, taken)
-    card = replace(model.card, name=free, extra={**model.card.extra, _ORIGIN: digest})
-    target = models_folder() / f"{free}{SUFFIX}"
-    write_atomically(target, model_bytes(Model(model.network, card)), MODELS_VARIABLE)
-    return find_model(free)
+    card = replace(model.card, extra={**model.card.extra, _ORIGIN: digest})
+    return add_model(Model(model.network, card), name)
 
 
 def read_any(path: Path, device: str = "cpu") -> Model:

@@ -14,6 +14,7 @@ from .events import run
 from .folders import cache_folder, expanded, models_folder
 from .importing import import_model, read_any
 from .model_files import Model, move, read_card, save_model
+from .own_models import add_model, delete_model, export_model, rename_model
 from .registry import (
     ModelEntry,
     available_models,
@@ -27,14 +28,18 @@ __all__ = [
     "Model",
     "ModelCard",
     "ModelEntry",
+    "add_model",
     "available_models",
     "cache_folder",
+    "delete_model",
+    "export_model",
     "fetch",
     "find_model",
     "import_model",
     "load_model",
     "models_folder",
     "read_card",
+    "rename_model",
     "save_model",
     "toml_entry",
 ]
