@@ -53,3 +53,26 @@ def visible_data(viewer: ViewerModel, layer: Any) -> NDArray[np.float64]:
             world[displayed] = centre + half * (sign_y, sign_x)
             points.append(np.asarray(layer.world_to_data(world), dtype=float))
     return np.stack([np.min(points, axis=0), np.max(points, axis=0)])
+
+
+def fill_view(viewer: ViewerModel, layer: Any, corners: NDArray[np.float64]) -> None:
+    """Zoom so that a part of the world, about the camera's centre, fills the canvas.
+
+    Parameters
+    ----------
+    viewer, layer
+        A layer that is in view; napari 0.6 tells the size of a canvas by nothing else.
+    corners
+        (n, d), points of the world over the displayed axes, of which the last two count.
+    """
+    view = camera(viewer)
+    canvas = getattr(viewer, "canvas", None)
+    if canvas is not None:
+        size = np.asarray(canvas.viewbox_size(viewer.layers), dtype=float)
+    else:
+        low, high = visible_data(viewer, layer)
+        ends = np.abs(np.subtract(layer.data_to_world(high), layer.data_to_world(low)))
+        size = ends[-2:] * float(view.zoom)
+    part = np.ptp(corners, axis=0)[-2:]
+    if (size > 1).all() and (part > 0).all():
+        view.zoom = float((size / part).min())
