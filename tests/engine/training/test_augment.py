@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
-from napari_sa2net.engine.training.augment import Augmentation, crop, vary_intensity
+from napari_sa2net.engine.training import augment
+from napari_sa2net.engine.training.augment import Augmentation, vary_intensity
 
 STILL = Augmentation(zoom=1.0, rotate=False)
+
+
+def crop(image: np.ndarray, labels: np.ndarray, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    out, out_labels = augment.crop(image, [labels], *args, **kwargs)
+    return out, out_labels[0]
 
 
 def disc(side: int = 96) -> tuple[np.ndarray, np.ndarray]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..errors import InputError
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class Augmentation:
     """Zoom between 1 / zoom and zoom, uniform in its logarithm."""
     rotate: bool = True
     """Any angle and flips."""
+    right_angles: bool = False
+    """Quarter turns and flips, which need no interpolation; used if ``rotate`` is not."""
     gamma: float = 1.5
     """Gamma between 1 / gamma and gamma."""
     gain: float = 0.2
@@ -37,21 +43,52 @@ class Augmentation:
     one_channel: float = 0.0
     """Probability of keeping one channel of a grey image and emptying the others."""
 
+    @classmethod
+    def named(cls, name: str) -> Augmentation:
+        """Return a preset for painted labels: ``none``, ``light`` or ``full``.
+
+        Raises
+        ------
+        InputError
+            If there is no such preset.
+        """
+        try:
+            return _PRESETS[name]
+        except KeyError:
+            raise InputError(
+                f"There is no augmentation {name!r}: choose from {', '.join(_PRESETS)}."
+            ) from None
+
+
+_PRESETS = {
+    "none": Augmentation(
+        zoom=1.0, rotate=False, gamma=1.0, gain=0.0, noise=0.0, blur=0.0, stain=0.0
+    ),
+    "light": Augmentation(
+        zoom=1.0, rotate=False, right_angles=True, gamma=1.2, gain=0.1, noise=0.03, blur=0.0,
+        stain=0.04,
+    ),
+    "full": Augmentation(zoom=1.25),
+}  # fmt: skip
+
 
 def crop(
     image: NDArray[np.float32],
-    labels: NDArray[np.int32],
+    labels: Sequence[NDArray[Any]],
     size: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
     centre_zoom: float = 1.0,
+    place: tuple[float, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw a random crop, moved, turned and zoomed.
 
     Parameters
     ----------
-    image, labels
-        (C, H, W) normalised image and (H, W) labels.
+    image
+        (C, H, W) normalised image.
+    labels
+        Labels, and other values that belong to pixels, each (H, W).
     size
         Height and width of the crop in pixels.
     augmentation
@@ -60,37 +97,35 @@ def crop(
         Source of randomness.
     centre_zoom
         Zoom around which the random zoom is drawn.
+    place
+        A point (row, column) that the crop holds; anywhere if not given.
 
     Returns
     -------
     tuple of Tensor
-        Image (C, size, size) interpolated linearly and labels (size, size) taken from the
-        nearest pixel; beyond the image's border both are mirrored.
+        Image (C, size, size) interpolated linearly and labels (len(labels), size, size) as
+        floats, taken from the nearest pixel; beyond the image's border both are mirrored.
     """
     spread = math.log(augmentation.zoom)
     zoom = centre_zoom * math.exp(rng.uniform(-spread, spread))
     angle = rng.uniform(0, 2 * math.pi) if augmentation.rotate else 0.0
     flip = -1.0 if augmentation.rotate and rng.random() < 0.5 else 1.0
-    height, width = labels.shape
-    margin_y, margin_x = (min(size / zoom / 2, side / 2) for side in (height, width))
-    cy = rng.uniform(margin_y, height - margin_y)
-    cx = rng.uniform(margin_x, width - margin_x)
-    if rng.random() < augmentation.objects:
-        tries = rng.uniform(0, (height, width), (50, 2))
-        hits = tries[labels[tries[:, 0].astype(int), tries[:, 1].astype(int)] > 0]
-        if len(hits):
-            near = hits[0] + rng.uniform(-0.35, 0.35, 2) * size / zoom
-            cy = float(np.clip(near[0], margin_y, height - margin_y))
-            cx = float(np.clip(near[1], margin_x, width - margin_x))
+    turns = 0
+    if augmentation.right_angles and not augmentation.rotate:
+        turns, flip = int(rng.integers(4)), float(rng.choice((-1.0, 1.0)))
+    cy, cx = _centre(labels[0], size / zoom, augmentation, rng, place)
+    if zoom == 1 and not augmentation.rotate:
+        return _cut(image, labels, (round(cy), round(cx)), size, turns, flip)
     # Only the part of the image that the turned crop can reach is handed to the resampler.
     reach = math.ceil(size / zoom * math.sqrt(0.5)) + 2
     y0, x0 = max(0, int(cy) - reach), max(0, int(cx) - reach)
     window = (slice(y0, int(cy) + reach + 1), slice(x0, int(cx) + reach + 1))
     part = torch.from_numpy(np.ascontiguousarray(image[(slice(None), *window)]))
-    part_labels = torch.from_numpy(np.ascontiguousarray(labels[window])).float()
-    h, w = part_labels.shape
+    part_labels = torch.from_numpy(np.stack([x[window] for x in labels]).astype(np.float32))
+    h, w = part_labels.shape[1:]
     steps = (torch.arange(size, dtype=torch.float32) - (size - 1) / 2) / zoom
     dy, dx = torch.meshgrid(steps, steps * flip, indexing="ij")
+    angle += turns * math.pi / 2
     cos, sin = math.cos(angle), math.sin(angle)
     y = cy - y0 + cos * dy - sin * dx
     x = cx - x0 + sin * dy + cos * dx
@@ -99,7 +134,61 @@ def crop(
     def sample(x: Tensor, mode: str) -> Tensor:
         return F.grid_sample(x, grid, mode, padding_mode="reflection", align_corners=False)
 
-    return sample(part[None], "bilinear")[0], sample(part_labels[None, None], "nearest")[0, 0]
+    return sample(part[None], "bilinear")[0], sample(part_labels[None], "nearest")[0]
+
+
+def _centre(
+    labels: NDArray[Any],
+    side: float,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    place: tuple[float, float] | None,
+) -> tuple[float, float]:
+    """Draw the centre of a crop that covers ``side`` pixels, inside the image where it can."""
+    height, width = labels.shape
+    low = np.array([min(side / 2, length / 2) for length in (height, width)])
+    high = np.array((height, width)) - low
+    if place is not None:
+        away = np.clip(place + rng.uniform(-0.35, 0.35, 2) * side, low, high) - place
+        # However the crop is turned, it holds what is nearer to its centre than half a side.
+        away *= min(1.0, 0.48 * side / max(float(np.hypot(*away)), 1e-9))
+        return float(place[0] + away[0]), float(place[1] + away[1])
+    cy = rng.uniform(low[0], high[0])
+    cx = rng.uniform(low[1], high[1])
+    if rng.random() < augmentation.objects:
+        tries = rng.uniform(0, (height, width), (50, 2))
+        hits = tries[labels[tries[:, 0].astype(int), tries[:, 1].astype(int)] > 0]
+        if len(hits):
+            cy, cx = np.clip(hits[0] + rng.uniform(-0.35, 0.35, 2) * side, low, high)
+    return float(cy), float(cx)
+
+
+def _cut(
+    image: NDArray[np.float32],
+    labels: Sequence[NDArray[Any]],
+    centre: tuple[int, int],
+    size: int,
+    turns: int,
+    flip: float,
+) -> tuple[Tensor, Tensor]:
+    """Cut a crop out as it is, turned by quarters: no value changes."""
+    rows, columns = (
+        _mirrored(middle - size // 2, size, length)
+        for middle, length in zip(centre, image.shape[1:], strict=True)
+    )
+
+    def turned(x: NDArray[Any]) -> Tensor:
+        x = np.rot90(x[..., rows[:, None], columns], turns, (-2, -1))
+        x = x[..., ::-1] if flip < 0 else x
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+
+    return turned(image), torch.stack([turned(x) for x in labels])
+
+
+def _mirrored(start: int, size: int, length: int) -> NDArray[np.intp]:
+    """Return ``size`` indices from ``start`` on, mirrored at both ends of ``length``."""
+    at = np.arange(start, start + size) % (2 * length)
+    return np.where(at < length, at, 2 * length - 1 - at)
 
 
 def vary_intensity(x: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:
@@ -114,13 +203,13 @@ def vary_intensity(x: Tensor, augmentation: Augmentation, rng: np.random.Generat
         x = torch.stack([x[k] if k == kept else torch.zeros_like(x[k]) for k in range(3)])
     if rng.random() < a.invert:
         x = 1 - x
-    if rng.random() < 0.7:
+    if a.gamma != 1 and rng.random() < 0.7:
         gamma = math.exp(rng.uniform(-1, 1) * math.log(a.gamma))
         x = x.sign() * x.abs().clamp(min=1e-6) ** gamma
     x = (x - 0.5) * (1 + rng.uniform(-a.gain, a.gain)) + 0.5 + rng.uniform(-a.gain, a.gain) / 2
-    if rng.random() < 0.25:
+    if a.blur > 0 and rng.random() < 0.25:
         x = _gaussian_blur(x, rng.uniform(0.3, max(a.blur, 0.31)))
-    if rng.random() < 0.4:
+    if a.noise > 0 and rng.random() < 0.4:
         noise = rng.standard_normal(tuple(x.shape), dtype=np.float32) * rng.uniform(0, a.noise)
         x = x + torch.from_numpy(noise.astype(np.float32))
     return x

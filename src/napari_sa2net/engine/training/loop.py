@@ -1,4 +1,8 @@
-"""Training: a generator of events that ends with the trained network."""
+"""The training loop: draw, forward, loss on all stages, backward, update; an event a step.
+
+:class:`Training` is the loop. What is trained on, how long, and what happens between two
+steps is said by those who extend it: recipes here, fine-tuning in ``painted``.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,182 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..errors import TrainingError
+from ..devices import free_memory, is_out_of_memory
+from ..errors import DeviceError, SA2NetError, TrainingError
 from ..events import Event, Message, StepDone
 from ..network import SA2Net
 from .augment import Augmentation
 from .checkpoints import read_checkpoint, write_checkpoint
 from .losses import cross_entropy_dice, deep_supervision
-from .samples import Sample, draw_batch, hard_weights
+from .samples import Batch, Sample, draw_batch, hard_weights
 from .settings import TrainingSettings
+
+
+class Training:
+    """One training of a network on the device it is on.
+
+    Parameters
+    ----------
+    network
+        Parameters that need no gradient stay as they are.
+    learning_rate, weight_decay
+        Of AdamW.
+    clip_norm
+        Largest norm of the gradient.
+    mixed
+        Compute in bfloat16 where a CUDA device can.
+    """
+
+    def __init__(
+        self,
+        network: SA2Net,
+        learning_rate: float,
+        weight_decay: float,
+        clip_norm: float = 2.0,
+        mixed: bool = False,
+    ) -> None:
+        self.device = next(network.parameters()).device
+        # Quicker with channels last, but Apple's backend has had wrong results with it.
+        if self.device.type != "mps":
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
+        self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
+        self.mixed = mixed and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        trained = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
+        self.step = 0
+        """Steps done."""
+        self.seconds = 0.0
+        """What they took."""
+
+    @property
+    def total(self) -> int:
+        """Steps that the whole training will have, as far as known."""
+        raise NotImplementedError
+
+    @property
+    def left(self) -> float | None:
+        """Seconds of training to come, if known."""
+        return None
+
+    def finished(self) -> bool:
+        """Tell whether no further step is wanted."""
+        return self.step >= self.total
+
+    def rate(self) -> float:
+        """Return the next step's learning rate as a share of the highest."""
+        raise NotImplementedError
+
+    def draw(self) -> Batch:
+        """Draw what the next step is trained on."""
+        raise NotImplementedError
+
+    def loss(self, stages: Sequence[Tensor], batch: Batch) -> Tensor:
+        """Return the loss of all stages' logits, finest first."""
+        raise NotImplementedError
+
+    def train_mode(self) -> None:
+        """Put the network into the mode for a step."""
+        self.network.train()
+
+    def before_step(self) -> Generator[Event, None, None]:
+        """Do what is due before a step."""
+        yield from ()
+
+    def after_step(self) -> Generator[Event, None, None]:
+        """Do what is due after a step."""
+        yield from ()
+
+    def make_room(self) -> str:
+        """Need less memory from now on, and say how.
+
+        Raises
+        ------
+        DeviceError
+            If nothing is left to do.
+        """
+        raise DeviceError(
+            f"The memory of {self.device} ran out. Train with a smaller batch or smaller crops, "
+            "or on another device."
+        )
+
+    def run(self) -> Generator[Event, None, None]:
+        """Train to the end; a :class:`StepDone` after every step.
+
+        Closing the generator leaves the training as it was after the last step.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is no longer finite.
+        DeviceError
+            If memory ran out for good.
+        """
+        self.train_mode()
+        while not self.finished():
+            yield from self.before_step()
+            done = yield from self._one_step()
+            yield from self.after_step()
+            yield done
+        self.network.eval()
+
+    def _one_step(self) -> Generator[Event, None, StepDone]:
+        while True:
+            began = time.perf_counter()
+            rate = self.learning_rate * self.rate()
+            loss = self._try(rate)
+            if loss is not None:
+                break
+            # The error, and with it the frames that hold tensors, is gone by now.
+            self.optimizer.zero_grad(set_to_none=True)
+            free_memory(str(self.device))
+            yield Message(self.make_room(), warning=True)
+        seconds = time.perf_counter() - began
+        self.step += 1
+        self.seconds += seconds
+        return StepDone(self.step, self.total, loss, rate, seconds, self.left)
+
+    def _try(self, rate: float) -> float | None:
+        """Return the loss of a step, or None if memory ran out."""
+        try:
+            return self._update(rate)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                return None
+            # Never a RuntimeError, which a window's worker would swallow.
+            raise SA2NetError(f"Training failed on {self.device}: {error}") from error
+
+    def _update(self, rate: float) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.draw()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            stages = self.network(batch.images.to(self.device))
+        loss = self.loss(stages, batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise self._not_finite("loss")
+        if loss.requires_grad:  # not if nothing in the batch counts
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+            if not torch.isfinite(norm):
+                raise self._not_finite("gradient")
+            self.optimizer.step()
+        return value
+
+    def _not_finite(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"The {what} is no longer finite at step {self.step}: lower the learning rate "
+            f"({self.learning_rate:g})."
+        )
 
 
 def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
@@ -38,6 +206,80 @@ def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
     return 0.5 * (1 + math.cos(math.pi * max(0.0, step - falls_from) / left))
 
 
+class RecipeTraining(Training):
+    """A training on whole masks for a number of steps, as a recipe says."""
+
+    def __init__(
+        self,
+        network: SA2Net,
+        samples: Sequence[Sample],
+        settings: TrainingSettings,
+        augmentation: Augmentation,
+        checkpoint: Path | None,
+        identity: str,
+    ) -> None:
+        super().__init__(
+            network, settings.learning_rate, settings.weight_decay, settings.clip_norm
+        )
+        self.samples, self.settings, self.augmentation = samples, settings, augmentation
+        self.checkpoint, self.identity = checkpoint, identity
+        self.rng = np.random.default_rng(settings.seed)
+        self.weights = np.array([sample.weight for sample in samples])
+        self.class_weights: Tensor | None = None
+        if settings.class_weights:
+            self.class_weights = torch.tensor(settings.class_weights, device=self.device)
+
+    @property
+    def total(self) -> int:
+        """The recipe's steps."""
+        return self.settings.steps
+
+    def rate(self) -> float:
+        """Follow the recipe's schedule."""
+        return learning_rate_factor(self.step, self.settings)
+
+    def draw(self) -> Batch:
+        """Draw crops of whole masks."""
+        channels = self.network.in_channels
+        return draw_batch(
+            self.samples, self.weights, channels, self.settings, self.augmentation, self.rng
+        )
+
+    def loss(self, stages: Sequence[Tensor], batch: Batch) -> Tensor:
+        """Return the cross-entropy and Dice of all stages."""
+        target = batch.target(class_weights=self.class_weights).to(self.device)
+        return deep_supervision(stages, target, cross_entropy_dice, self.settings.stage_weights)
+
+    def before_step(self) -> Generator[Event, None, None]:
+        """Score the images when it is time."""
+        if self.settings.hard_from and self.step == self.settings.hard_from:
+            yield Message("Scoring the training images, to draw the badly fitted more often.")
+            self.weights = hard_weights(self.network, self.samples)
+            self.train_mode()
+
+    def after_step(self) -> Generator[Event, None, None]:
+        """Write the state when it is time."""
+        due = self.step % self.settings.checkpoint_every == 0 or self.step == self.total
+        if self.checkpoint is not None and due:
+            state: dict[str, Any] = {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "rng": self.rng.bit_generator.state,
+                "weights": self.weights.tolist(),
+                "step": self.step,
+            }
+            write_checkpoint(self.checkpoint, self.identity, state)
+        yield from ()
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Go on from a state that was written."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = state["rng"]
+        self.step = state["step"]
+        self.weights = np.array(state.get("weights", self.weights))
+
+
 def fit(
     network: SA2Net,
     samples: Sequence[Sample],
@@ -46,7 +288,7 @@ def fit(
     checkpoint: Path | None = None,
     identity: str = "",
 ) -> Generator[Event, None, SA2Net]:
-    """Fit ``network`` to ``samples`` on the device it is on.
+    """Fit ``network`` to ``samples`` with whole masks on the device it is on.
 
     Parameters
     ----------
@@ -65,65 +307,12 @@ def fit(
     ------
     TrainingError
         If the checkpoint belongs to something else, or the loss is no longer finite.
+    DeviceError
+        If memory ran out.
     """
-    device = next(network.parameters()).device
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, settings)
-    )
-    class_weights = None
-    if settings.class_weights:
-        class_weights = torch.tensor(settings.class_weights, device=device)
-    rng = np.random.default_rng(settings.seed)
-    weights = np.array([sample.weight for sample in samples])
-    start = 0
+    training = RecipeTraining(network, samples, settings, augmentation, checkpoint, identity)
     if checkpoint is not None and checkpoint.exists():
-        state = read_checkpoint(checkpoint, identity)
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
-        rng.bit_generator.state = state["rng"]
-        start = state["step"]
-        weights = np.array(state.get("weights", weights))
-        yield Message(f"Going on at step {start} of {settings.steps}.")
-    network.train()
-    for step in range(start, settings.steps):
-        began = time.perf_counter()
-        if settings.hard_from and step == settings.hard_from:
-            yield Message("Scoring the training images, to draw the badly fitted more often.")
-            weights = hard_weights(network, samples)
-            network.train()
-        images, classes = draw_batch(
-            samples, weights, network.in_channels, settings, augmentation, rng
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss = deep_supervision(
-            network(images.to(device)),
-            classes.to(device),
-            lambda logits, target: cross_entropy_dice(logits, target, class_weights),
-            settings.stage_weights,
-        )
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss is no longer finite at step {step}: lower the learning rate "
-                f"({settings.learning_rate:g})."
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        rate = float(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
-        done = step + 1
-        if checkpoint is not None and (
-            done % settings.checkpoint_every == 0 or done == settings.steps
-        ):
-            extra = {"rng": rng.bit_generator.state, "weights": weights.tolist(), "step": done}
-            write_checkpoint(checkpoint, identity, network, optimizer, scheduler, extra)
-        yield StepDone(
-            done, settings.steps, float(loss.detach()), rate, time.perf_counter() - began
-        )
-    network.eval()
-    return network
+        training.go_on(read_checkpoint(checkpoint, identity))
+        yield Message(f"Going on at step {training.step} of {training.total}.")
+    yield from training.run()
+    return training.network
