@@ -1,0 +1,59 @@
+"""A lock on a file that no process can leave behind."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+FEW = 5
+"""Attempts to lock a set, 50 ms apart: another process may only be looking at it."""
+
+
+class Lock:
+    """Held by this process until closed; the system lets go of it when the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes]
+        try:
+            self._file = path.open("a+b")
+        except OSError:
+            self._file = path.open("rb")  # a painting can be read where nothing can be written
+        try:
+            self._file.seek(0)
+            if sys.platform == "win32":
+                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
+
+
+def try_lock(path: Path, *, patient: bool = False) -> Lock | None:
+    """Return a lock on ``path``, None if another holds it.
+
+    Parameters
+    ----------
+    path
+        Made if need be; its folder must exist.
+    patient
+        Try a few times, as another process may only be looking at it.
+    """
+    for attempt in range(FEW if patient else 1):
+        if attempt:
+            time.sleep(0.05)
+        with suppress(OSError):
+            return Lock(path)
+    return None

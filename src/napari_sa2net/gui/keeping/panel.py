@@ -1,0 +1,153 @@
+"""The list of paintings that were left, with what can be done with each."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...engine.errors import SA2NetError
+from ...engine.paintings import Kept
+from .keeper import PaintingKeeper
+
+MOST = 3
+"""Paintings shown without scrolling."""
+
+
+def kept_text(kept: Kept) -> str:
+    """Return two lines that tell a person which painting it is."""
+    on = f" on {kept.image}" if kept.image and kept.image not in kept.name else ""
+    when = kept.when.strftime("%Y-%m-%d %H:%M")
+    size = " × ".join(str(n) for n in kept.shape)
+    return f"{kept.name}{on}\n{when} · {kept.pixels:,} pixels painted · {size}"
+
+
+class KeptPanel(QWidget):  # type: ignore[misc]
+    """Offers what was left by a crash, a closed viewer or a deleted layer; empty if nothing was.
+
+    ``restored`` carries the new layer.
+
+    Parameters
+    ----------
+    keeper
+        Of the viewer the panel is in.
+    """
+
+    restored = Signal(object)
+
+    def __init__(self, keeper: PaintingKeeper, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._keeper = keeper
+        self.title = QLabel()
+        self.title.setWordWrap(True)
+        self.problem = QLabel()
+        self.problem.setWordWrap(True)
+        self.problem.hide()
+        self._list = QWidget()
+        self._rows = QVBoxLayout(self._list)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(self._list)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title)
+        layout.addWidget(self._scroll)
+        layout.addWidget(self.problem)
+        self.offered: list[Kept] = []
+        self.refresh()
+        keeper.changed.connect(self.refresh)
+
+    def refresh(self) -> None:
+        """Show what is left now."""
+        self.offered = self._keeper.offers()
+        while self._rows.count():
+            row = self._rows.takeAt(0).widget()
+            row.hide()
+            row.deleteLater()
+        for kept in self.offered:
+            self._rows.addWidget(self._row(kept))
+        count = len(self.offered)
+        what = "A painting was" if count == 1 else f"{count} paintings were"
+        self.title.setText(f"<b>{what} left</b> and can be restored:")
+        height = self._list.sizeHint().height()
+        self._scroll.setFixedHeight(height if count <= MOST else height * MOST // count)
+        self.title.setVisible(count > 0)
+        self._scroll.setVisible(count > 0)
+
+    def restore(self, kept: Kept) -> None:
+        """Add the painting as a layer."""
+        self._say("")
+        try:
+            layer = self._keeper.restore(kept)
+        except SA2NetError as error:
+            self.refresh()
+            self._say(str(error))
+            return
+        self.restored.emit(layer)
+
+    def discard(self, kept: Kept) -> None:
+        """Remove the painting for good, after asking."""
+        self._say("")
+        answer = QMessageBox.question(
+            self,
+            "Discard the painting?",
+            f"{kept_text(kept)}\n\nIt is removed for good.",
+            QMessageBox.StandardButton.Discard | QMessageBox.StandardButton.Cancel,
+            QMessageBox.StandardButton.Cancel,
+        )
+        if answer != QMessageBox.StandardButton.Discard:
+            return
+        try:
+            self._keeper.forget(kept)
+        except SA2NetError as error:
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self.problem.setText(text)
+        self.problem.setVisible(bool(text))
+
+    def _row(self, kept: Kept) -> QWidget:
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 2, 0, 2)
+        label = QLabel(kept_text(kept))
+        label.setWordWrap(True)
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        label.setToolTip(str(kept.folder))
+        layout.addWidget(label, 1)
+        for text, tip, act in (
+            ("Restore", "Add it as a layer, over its image if that is open.", self.restore),
+            ("Discard", "Remove it for good.", self.discard),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(f"<qt>{tip}</qt>")
+            button.setAccessibleName(f"{text} {kept.name}")
+            button.clicked.connect(partial(_call, act, kept))
+            layout.addWidget(button)
+        return row
+
+    def showEvent(self, event: Any) -> None:
+        """Look again; and learn which window this is in, as closing it saves what is pending."""
+        super().showEvent(event)
+        self.refresh()
+        self._keeper.watch_window_of(self)
+
+
+def _call(act: Any, kept: Kept, *_: Any) -> None:
+    act(kept)
