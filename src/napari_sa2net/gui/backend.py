@@ -68,7 +68,7 @@ def forget_maps(segmentation: Any) -> Any:
     return replace(segmentation, stages=None, attention=None, disagreement=None)
 
 
-def _telling_device(events: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
+def telling_device(events: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
     """Mark the engine's own message of the device, which has its place in the window already."""
     try:
         while True:
@@ -121,7 +121,7 @@ class Backend:
         options = inference.SegmentOptions(
             **request.options, labelling=request.labelling, keep=request.keep, map_planes=number
         )
-        segmentation = yield from _telling_device(inference.segment(request.data, model, options))
+        segmentation = yield from telling_device(inference.segment(request.data, model, options))
         maps = {}
         for name in request.keep:
             values = getattr(segmentation, name)

@@ -73,6 +73,7 @@ class NumberSlider(QWidget):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._low, self._high, self._whole = low, high if span is None else min(high, span), whole
+        self._step = step
         # Small numbers of pixels matter most: give them more of the slider.
         self._power = 2.0 if whole and self._high - low > SLIDER_STEPS else 1.0
         self._slider = QSlider(Qt.Orientation.Horizontal)
@@ -80,7 +81,8 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         self._slider.setMinimumWidth(60)
         self._slider.setPageStep(SLIDER_STEPS // 20)
         self._spin = QDoubleSpinBox()
-        self._spin.setDecimals(0 if whole else max(0, math.ceil(-math.log10(step))))
+        finest = min(step, low) if low > 0 else step
+        self._spin.setDecimals(0 if whole else max(0, math.ceil(-math.log10(finest))))
         self._spin.setRange(low, high)
         self._spin.setSingleStep(step)
         self._spin.setKeyboardTracking(False)
@@ -89,7 +91,9 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._slider, 1)
         layout.addWidget(self._spin)
-        self.setFocusProxy(self._slider)
+        # A slider of two minutes in a day would be of no use.
+        self._slider.setVisible(whole or high <= LIMITS[float][1])
+        self.setFocusProxy(self._spin if self._slider.isHidden() else self._slider)
         self._slider.valueChanged.connect(self._on_slider)
         self._slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))
         self._spin.valueChanged.connect(self._on_spin)
@@ -122,15 +126,21 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         self._slider.setValue(round(SLIDER_STEPS * min(1.0, max(0.0, part)) ** (1 / self._power)))
         self._slider.blockSignals(False)
 
+    def _near(self, value: float) -> float:
+        """Return the nearest value there is, such as a multiple of 16."""
+        if not self._whole:
+            return value
+        return self._low + round((value - self._low) / self._step) * self._step
+
     def _on_slider(self, position: int) -> None:
         part = (position / SLIDER_STEPS) ** self._power
         self._spin.blockSignals(True)
-        self._spin.setValue(self._low + part * (self._high - self._low))
+        self._spin.setValue(self._near(self._low + part * (self._high - self._low)))
         self._spin.blockSignals(False)
         self.changed.emit(self.value(), not self._slider.isSliderDown())
 
-    def _on_spin(self, _: float) -> None:
-        self._follow()
+    def _on_spin(self, value: float) -> None:
+        self.set_value(self._near(value))
         self.changed.emit(self.value(), True)
 
 

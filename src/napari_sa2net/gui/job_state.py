@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..engine.events import Progress
+from ..engine.events import Evaluated, Progress, StepDone
 
-Kind = Literal["idle", "segment", "preview", "download", "import", "save"]
+Kind = Literal["idle", "segment", "preview", "download", "import", "save", "train", "keep", "look"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class JobState:
     done: int = 0
     total: int = 0
     cancelling: bool = False
+    paused: bool = False
 
     @property
     def busy(self) -> bool:
@@ -81,6 +82,41 @@ def progress_text(progress: Progress, left: float | None) -> str:
     else:
         text = progress.text or progress.unit
     return text if left is None else f"{text}, about {time_text(left)} left"
+
+
+def step_text(event: StepDone) -> str:
+    """Return the line in the progress bar of a training."""
+    left = getattr(event, "left", None)
+    text = f"step {event.step} of {event.total}"
+    return text if left is None else f"{text}, about {time_text(left)} left"
+
+
+Point = tuple[float, float]
+
+
+@dataclass
+class History:
+    """How a training went so far: each curve a list of (step, value)."""
+
+    curves: dict[str, list[Point]] = field(default_factory=dict)
+    """By the names the engine gives: "training loss", "validation Dice", …"""
+
+    def add(self, event: StepDone | Evaluated) -> None:
+        """Add what ``event`` tells."""
+        if isinstance(event, StepDone):
+            self.point("training loss", event.step, event.loss)
+            return
+        for name, value in event.figures.items():
+            self.point(name, event.step, value)
+
+    def point(self, name: str, step: float, value: float) -> None:
+        """Add one value to a curve; values that are no numbers are left out."""
+        if value == value and abs(value) != float("inf"):
+            self.curves.setdefault(name, []).append((float(step), float(value)))
+
+    def curve(self, name: str) -> list[Point]:
+        """Return a curve, empty as long as nothing is known of it."""
+        return self.curves.get(name, [])
 
 
 def found_text(segmentation: Any) -> str:

@@ -9,6 +9,8 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from .segment_job import SegmentController, controller_of
 from .segment_widget import SegmentWidget
+from .train_job import TrainController, trainer_of
+from .train_widget import TrainWidget
 
 
 class MainWidget(QWidget):  # type: ignore[misc]
@@ -32,6 +34,9 @@ class MainWidget(QWidget):  # type: ignore[misc]
         self.controller: SegmentController = controller_of(napari_viewer)
         self.segment = SegmentWidget(napari_viewer, self.controller)
         self.add_tab(self.segment, "Segment")
+        self.trainer: TrainController = trainer_of(napari_viewer)
+        self.train = TrainWidget(napari_viewer, self.trainer)
+        self.add_tab(self.train, "Correct && fine-tune")
 
     def add_tab(self, page: QWidget, title: str) -> None:
         """Add a page; the tab bar is shown as soon as there are two."""
@@ -46,3 +51,4 @@ class MainWidget(QWidget):  # type: ignore[misc]
         """Learn which window this is in: closing that window ends the jobs."""
         super().showEvent(event)
         self.controller.watch_window_of(self)
+        self.trainer.watch_window_of(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.errors import SA2NetError
 from . import regions
+from .lifetime import owned_by
 from .watching import watch
 
 AUTO = "automatic"
@@ -56,10 +57,32 @@ def scale_text(
     return "The image is used as it is."
 
 
+class ObjectSize(QObject):  # type: ignore[misc]
+    """The diameter that all fields of one viewer show; ``changed`` when it does."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.diameter: float | None = None
+
+    def set(self, diameter: float | None) -> None:
+        """Take another diameter in pixels, or none."""
+        if diameter != self.diameter:
+            self.diameter = diameter
+            self.changed.emit()
+
+
+def object_size_of(viewer: Any) -> ObjectSize:
+    """Return the object size of ``viewer``."""
+    return owned_by(viewer, "object size", ObjectSize)
+
+
 class ScaleField(QWidget):  # type: ignore[misc]
     """Object diameter in pixels, typed or measured by drawing a line.
 
-    ``changed`` is emitted when a person changes it.
+    All fields of a viewer show the same one, also those opened later. ``changed`` is emitted
+    when a person changes it, in whichever field.
     """
 
     changed = Signal()
@@ -74,6 +97,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self._card: Any = None
         self._shapes: Any = None
         self._measured = False
+        self._size = object_size_of(viewer)
         self.spin = QDoubleSpinBox()
         self.spin.setRange(0, 100_000)
         self.spin.setDecimals(1)
@@ -103,7 +127,9 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self.spin.valueChanged.connect(self._on_typed)
         self.measure.toggled.connect(self._on_measure)
         watch(self, viewer.layers.events.removed, self._on_removed)
-        self._explain()
+        # A bound method of a QObject: Qt disconnects it when this widget goes.
+        self._size.changed.connect(self._on_size)
+        self._show_size()
 
     def add_to(self, form: QFormLayout) -> None:
         """Add the field with its label, and a line that explains it, to a form."""
@@ -115,11 +141,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
         return self.spin.value() or None
 
     def set_diameter(self, value: float | None) -> None:
-        """Show a diameter without emitting ``changed``."""
-        self.spin.blockSignals(True)
-        self.spin.setValue(value or 0)
-        self.spin.blockSignals(False)
-        self._explain()
+        """Show a diameter in every field."""
+        self._size.set(value or None)
 
     def set_layer(self, layer: Any, axes: str, pixel_size: float | None) -> None:
         """Tell which layer is measured and the size of its pixels in µm, if known."""
@@ -146,8 +169,17 @@ class ScaleField(QWidget):  # type: ignore[misc]
         )
 
     def _on_typed(self) -> None:
-        self._explain()
+        self._size.set(self.diameter())
+
+    def _on_size(self) -> None:
+        self._show_size()
         self.changed.emit()
+
+    def _show_size(self) -> None:
+        self.spin.blockSignals(True)
+        self.spin.setValue(self._size.diameter or 0)
+        self.spin.blockSignals(False)
+        self._explain()
 
     def _on_measure(self, on: bool) -> None:
         self.measure.setText("Stop" if on else "Measure")

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QWidget
 
 from ..engine.errors import InputError
 from ..engine.events import Event, Message, Progress
+from . import heavy
 from .backend import Backend, DeviceChosen, Ran, Request
 from .job_state import Clock, JobState, Kind, Note, done_text, progress_text
 from .lifetime import disown, owned_by, unwrap, when_closed, window_of
@@ -87,6 +88,12 @@ class SegmentController(QObject):  # type: ignore[misc]
             self.labels_wanted(self.labelling, settled=True)
 
         kind: Kind = "preview" if target.preview else "segment"
+        if kind == "segment" and not self.state.busy:
+            try:
+                heavy.begin(self._viewer(), kind)
+            except InputError as error:
+                self.fail(error)
+                return
         self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
 
     def download(self, name: str) -> None:
@@ -200,6 +207,7 @@ class SegmentController(QObject):  # type: ignore[misc]
         def ended(outcome: Outcome) -> None:
             self._task = None
             self.state = JobState()
+            heavy.end(self._viewer(), kind)
             if self._closed:
                 return
             if outcome.status == "done":

@@ -22,7 +22,7 @@ from napari.utils import progress as activity_bar
 from qtpy.QtCore import QObject, Signal
 
 from ..engine.errors import SA2NetError
-from ..engine.events import Event, Message, Progress
+from ..engine.events import Event, Progress, StepDone
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ Work = Callable[[], Generator[Event, None, Any]]
 
 UPDATE_INTERVAL = 0.25
 """Seconds between two progress events handed to the window: at most four a second."""
+
+LOOK = 0.1
+"""Seconds between two looks of a paused job at whether it was cancelled."""
 
 
 class JobError(SA2NetError):
@@ -85,6 +88,9 @@ class _EngineWorker(GeneratorWorker):
         super().__init__(function, box)
         self._box = box
         self.ended = threading.Event()
+        self.going = threading.Event()
+        """Cleared while the work is paused."""
+        self.going.set()
 
     def work(self) -> Any:
         """Drive the generator until it ends or someone calls ``quit``."""
@@ -110,17 +116,28 @@ class _EngineWorker(GeneratorWorker):
     def _drive(self, generator: Generator[Event, None, Any]) -> Any:
         shown = 0.0
         while not self.abort_requested:
+            if not self.going.wait(LOOK):
+                continue
             try:
                 event = next(generator)
             except StopIteration as stop:
                 return stop.value
             now = time.monotonic()
-            last = isinstance(event, Progress) and event.done >= event.total
-            if isinstance(event, Message) or last or now - shown >= UPDATE_INTERVAL:
-                shown = now if not isinstance(event, Message) else shown
+            # Only what comes often may be left out: a message or a score comes once.
+            if not _is_frequent(event):
+                self.yielded.emit(event)
+            elif now - shown >= UPDATE_INTERVAL:
+                shown = now
                 self.yielded.emit(event)
         self.aborted.emit()
         return None
+
+
+def _is_frequent(event: Event) -> bool:
+    """Whether ``event`` is one of many alike, and not the last of them."""
+    if isinstance(event, Progress):
+        return event.done < event.total
+    return isinstance(event, StepDone) and event.step < event.total
 
 
 def _sa2net(box: list[Work]) -> Generator[Event, None, Any]:
@@ -176,6 +193,19 @@ class Task(QObject):  # type: ignore[misc]
         self._cancelled = True
         self._worker.quit()
 
+    def pause(self) -> None:
+        """Let the work rest after its next event, with all it holds; returns at once."""
+        self._worker.going.clear()
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        self._worker.going.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether :meth:`pause` was called last."""
+        return not self._worker.going.is_set()
+
     @property
     def cancelling(self) -> bool:
         """Whether :meth:`cancel` was called."""
@@ -190,6 +220,10 @@ class Task(QObject):  # type: ignore[misc]
             return
         if self.description and isinstance(event, Progress):
             self._show_in_activity(event)
+        elif self.description and isinstance(event, StepDone):
+            # In hundredths, as a training with a budget of time does not know its steps.
+            part = round(100 * event.step / max(1, event.total))
+            self._show_in_activity(Progress(part, 100, "%"))
         self.event.emit(event)
 
     def _show_in_activity(self, event: Progress) -> None:

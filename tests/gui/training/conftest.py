@@ -1,0 +1,225 @@
+"""The tab "Correct & fine-tune" with a training that needs no torch, pausable and stoppable."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_sa2net.engine.cards import ClassInfo, ModelCard
+from napari_sa2net.engine.events import Evaluated, Event, Message, Previewed, Progress, StepDone
+from napari_sa2net.engine.registry import ModelEntry
+from napari_sa2net.engine.training.settings import FineTuneSettings
+from napari_sa2net.gui.train_backend import LookAt, Plan, StopSignal
+
+
+CARD = ModelCard(
+    name="own",
+    num_classes=3,
+    classes=(
+        ClassInfo("background", "#000000"),
+        ClassInfo("thing", "#ff0000"),
+        ClassInfo("boundary", "#0000ff", derived=True),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Stands in for the engine's."""
+
+    before: float | None = 0.61
+    after: float = 0.78
+    per_class: dict[str, Any] = field(default_factory=dict)
+    pixels: int = 3412
+    blocks: int = 6
+    verdict: str = "better"
+    low: float = 0.05
+    high: float = 0.22
+    text: str = "Strokes are drawn where the start model failed, which flatters the new one."
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Stands in for a FineTuned."""
+
+    card: Any
+    trained: Any
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Stands in for a SavedState."""
+
+    path: Path
+    name: str
+    step: int = 12
+    total: int = 30
+    when: float = 0.0
+    finished: bool = False
+
+
+class FakeTraining:
+    """Trains nothing, step by step."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        """Each step waits for this."""
+        self.gate.set()
+        self.steps = 30
+        self.pace = 0.0
+        self.verdict = "better"
+        self.error: Exception | None = None
+        self.save_error: Exception | None = None
+        self.trained: list[tuple[list[Any], Plan]] = []
+        self.resumed: list[Path] = []
+        self.kept: list[str] = []
+        self.saved: list[Path] = []
+        self.discarded: list[Path] = []
+        self.left: list[Saved] = []
+        self.views: list[Any] = []
+        self.step = 0
+        self.running = 0
+
+    def settings(self) -> FineTuneSettings:
+        """Return the engine's defaults."""
+        return FineTuneSettings()
+
+    def states(self) -> list[Saved]:
+        """List what was left."""
+        return [saved for saved in self.left if saved.path not in self.discarded]
+
+    def new_state(self, name: str) -> Path:
+        """Return a folder that is never made."""
+        return Path(f"state of {name}")
+
+    def discard(self, state: Path) -> None:
+        """Note it."""
+        self.discarded.append(state)
+
+    def load(self) -> Generator[Event, None, None]:
+        """Load nothing."""
+        yield Progress(0, 1, "step", "loading…")
+
+    def train(
+        self, pairs: Any, plan: Plan, state: Path, control: StopSignal, look: LookAt
+    ) -> Generator[Event, None, Any]:
+        """Pretend to learn."""
+        self.trained.append((list(pairs), plan))
+        return (yield from self._steps(0, plan.name, control, look))
+
+    def resume(
+        self, state: Path, device: str, control: StopSignal, look: LookAt
+    ) -> Generator[Event, None, Any]:
+        """Pretend to go on."""
+        self.resumed.append(state)
+        return (yield from self._steps(12, state.name, control, look))
+
+    def _steps(
+        self, first: int, name: str, control: StopSignal, look: LookAt
+    ) -> Generator[Event, None, Any]:
+        self.running += 1
+        try:
+            yield Message("Split: 6 blocks are held out.")
+            yield Evaluated(first, {"validation loss": 0.9, "validation Dice": 0.61})
+            for step in range(first + 1, self.steps + 1):
+                self.gate.wait(10)
+                time.sleep(self.pace)
+                self.step = step
+                yield StepDone(step, self.steps, 1 / step, 1e-3, self.pace)
+                if control.stopping:
+                    break
+                if step % 10 == 0:
+                    part = step / self.steps
+                    yield Evaluated(
+                        step,
+                        {
+                            "validation loss": 0.9 - 0.5 * part,
+                            "validation Dice": 0.61 + 0.2 * part,
+                            "training Dice": 0.6 + 0.3 * part,
+                        },
+                    )
+                    view = look()
+                    if view is not None:
+                        self.views.append(view)
+                        shape = view.image.result_shape()[-2:]
+                        yield Previewed(step, view, np.full(shape, part, np.float32))
+            if self.error is not None:
+                raise self.error
+            return Tuned("start", f"new {name}", Comparison(verdict=self.verdict))
+        finally:
+            self.running -= 1
+
+    def keep(self, model: Any, name: str) -> Generator[Event, None, Any]:
+        """Note it; the list of models has it from then on."""
+        yield Progress(0, 1, "file")
+        if self.save_error is not None:
+            raise self.save_error
+        self.kept.append(name)
+        return self.entry(name)
+
+    def entry(self, name: str) -> Any:
+        """Return the entry of a kept model."""
+        return ModelEntry(replace(CARD, name=name), "imported", Path(name))
+
+    def save_to(self, model: Any, name: str, path: Path) -> Generator[Event, None, Path]:
+        """Note it."""
+        yield Progress(0, 1, "file")
+        self.saved.append(path)
+        return path
+
+
+@pytest.fixture
+def training() -> FakeTraining:
+    """Return a training that does as it is told."""
+    return FakeTraining()
+
+
+@pytest.fixture
+def open_tab(
+    make_napari_viewer_proxy: Callable[..., Any], backend: Any, training: FakeTraining
+) -> Iterator[Callable[..., Any]]:
+    """Return a function that opens the tab in a viewer (a new one if none is given)."""
+    from napari_sa2net.gui.main_widget import MainWidget
+    from napari_sa2net.gui.segment_job import controller_of
+    from napari_sa2net.gui.train_job import trainer_of
+
+    models = backend.models
+    backend.models = lambda: models() + [training.entry(name) for name in training.kept]
+
+    def open_in(viewer: Any = None) -> tuple[Any, Any]:
+        viewer = viewer if viewer is not None else make_napari_viewer_proxy()
+        controller_of(viewer, backend=backend)
+        trainer_of(viewer, backend=training)
+        widget = MainWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="SA2-Net")
+        widget.tabs.setCurrentWidget(widget.train)
+        return viewer, widget
+
+    yield open_in
+    training.gate.set()
+    backend.gate.set()
+
+
+def paint(viewer: Any, widget: Any, image: Any, name: str = "cells", **options: Any) -> Any:
+    """Open an image, make an annotation layer and paint a few strokes."""
+    viewer.add_image(image, name=name, **options)
+    widget.train.annotate.new.click()
+    layer = viewer.layers[f"{name} annotation"]
+    layer.data[..., 7:12, 7:12] = 2
+    layer.data[..., 20:24, 2:40] = 1
+    return layer
+
+
+@pytest.fixture
+def painted(open_tab: Callable[..., Any], things: Any) -> tuple[Any, Any, Any]:
+    """Return a viewer, the widget and an annotation layer with strokes."""
+    viewer, widget = open_tab()
+    return viewer, widget, paint(viewer, widget, things)
