@@ -35,6 +35,7 @@ class ProgressBar:
         self._on_message = on_message
         self._disable = False if force else None  # None: tqdm looks for a terminal
         self._bar: tqdm[Any] | None = None
+        self._figures: list[str] = []
         self._unit = ""  # a bar that is switched off does not know its own
 
     def __call__(self, event: Event) -> None:
@@ -47,10 +48,20 @@ class ProgressBar:
             self._show(event.done, event.total, event.unit)
         elif isinstance(event, StepDone):
             bar = self._show(event.step, event.total, "step")
-            bar.set_postfix_str(f"loss {event.loss:.3f}", refresh=False)
-        elif isinstance(event, Evaluated) and self._on_message is not None:
-            figures = ", ".join(f"{name} {value:.3f}" for name, value in event.figures.items())
-            self(Message(f"Step {event.step}: {figures}"))
+            said = [f"loss {event.loss:.3f}", *self._figures]
+            if event.left is not None:
+                said.append(f"{_time(event.left)} left")
+            bar.set_postfix_str(", ".join(said), refresh=False)
+        elif isinstance(event, Evaluated):
+            self._scored(event)
+
+    def _scored(self, event: Evaluated) -> None:
+        """Show figures in the bar, or as a line where there is none."""
+        texts = [f"{name} {value:.3f}" for name, value in event.figures.items()]
+        if self._bar is not None and not self._bar.disable:
+            self._figures = [text for text in texts if "Dice" in text] or texts[:1]
+        elif self._on_message is not None:
+            self(Message(f"Step {event.step}: {', '.join(texts)}"))
 
     def _show(self, done: int, total: int, unit: str) -> tqdm[Any]:
         bytewise = unit in ("byte", "bytes", "B")
@@ -87,3 +98,13 @@ class ProgressBar:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class StepDone(Event):
     loss: float
     learning_rate: float
     seconds: float
+    left: float | None = None
+    """Seconds of training still to come, if that can be told."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,27 @@ class Evaluated(Event):
 
     step: int
     figures: dict[str, float] = field(default_factory=dict)
+    best: bool = False
+    """It is the best so far."""
+
+
+@dataclass(frozen=True)
+class Previewed(Event):
+    """What the network in training makes of an image that was asked for."""
+
+    step: int
+    token: Any = field(compare=False)
+    """Whatever came with the image."""
+    foreground: Any = field(repr=False, compare=False)
+    """(H, W) float32, 0 to 1: probability of not being background, at the image's own size."""
+
+
+@dataclass(frozen=True)
+class Compared(Event):
+    """The start model and the trained one were compared."""
+
+    comparison: Any
+    """A :class:`~napari_sa2net.engine.training.comparison.Comparison`."""
 
 
 Result = TypeVar("Result")

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from ..errors import TrainingError
-from ..network import SA2Net
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any]:
@@ -30,22 +29,19 @@ def read_checkpoint(path: Path, identity: str) -> dict[str, Any]:
     return state
 
 
-def write_checkpoint(
-    path: Path,
-    identity: str,
-    network: SA2Net,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    extra: dict[str, Any],
-) -> None:
-    """Write a state, in one go: the one before stays until this one is whole."""
-    state = {
-        "identity": identity,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        **extra,
-    }
+def write_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
+    """Write a state, in one go: the one before stays until this one is whole.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, for instance because the disk is full.
+    """
     partial = path.with_name(path.name + ".part")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    try:
+        torch.save({"identity": identity, **state}, partial)
+        os.replace(partial, path)
+    except RuntimeError as error:  # torch's own kind for a file that cannot be written
+        raise OSError(f"{path} cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

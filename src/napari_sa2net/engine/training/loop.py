@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ class Training:
             group["lr"] = rate
         batch = self.draw()
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+        with torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext():
             stages = self.network(batch.images.to(self.device))
         loss = self.loss(stages, batch)
         value = float(loss.detach())
@@ -218,9 +219,7 @@ class RecipeTraining(Training):
         checkpoint: Path | None,
         identity: str,
     ) -> None:
-        super().__init__(
-            network, settings.learning_rate, settings.weight_decay, settings.clip_norm
-        )
+        super().__init__(network, settings.learning_rate, settings.weight_decay, settings.clip_norm)
         self.samples, self.settings, self.augmentation = samples, settings, augmentation
         self.checkpoint, self.identity = checkpoint, identity
         self.rng = np.random.default_rng(settings.seed)

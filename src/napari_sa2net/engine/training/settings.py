@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,149 @@ class TrainingSettings:
     """How far: 0 not at all, 1 fully."""
     seed: int = 0
     checkpoint_every: int = 100
+
+
+def _about(text: str, low: float, high: float, step: float = 1) -> dict[str, Any]:
+    return {"help": text, "min": low, "max": high, "step": step}
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """How a model is adapted to painted labels. Everything is checked when it is made."""
+
+    budget: Literal["minutes", "epochs", "steps"] = field(
+        default="minutes",
+        metadata={
+            "help": "What ends the training. With steps or epochs the same seed gives the same "
+            "model on the same computer."
+        },
+    )
+    minutes: float = field(
+        default=2.0,
+        metadata=_about(
+            "How long to train. Only the training itself counts: not loading, previews, "
+            "validation or pauses.",
+            0.05,
+            1440.0,
+            0.5,
+        ),
+    )
+    epochs: int = field(
+        default=20,
+        metadata=_about(
+            "How often as many patches are drawn as cover the painted regions; at least 8 steps "
+            "each.",
+            1,
+            10_000,
+        ),
+    )
+    steps: int = field(
+        default=300, metadata=_about("How often the weights are changed.", 1, 1_000_000)
+    )
+    learning_rate: float = field(
+        default=2e-3,
+        metadata=_about(
+            "How far a step goes. It rises at first and falls to nought at the end of the budget.",
+            1e-5,
+            0.1,
+            1e-4,
+        ),
+    )
+    batch: int = field(default=4, metadata=_about("Patches that are seen in a step.", 1, 64))
+    patch: int = field(
+        default=128, metadata=_about("Side of a patch in pixels; a multiple of 16.", 32, 1024, 16)
+    )
+    frozen: Literal["nothing", "encoder", "all but the heads"] = field(
+        default="nothing",
+        metadata={
+            "help": "Parts of the start model that stay as they are. A step takes less time then, "
+            "but what was frozen does not adapt to the images."
+        },
+    )
+    augmentation: Literal["none", "light", "full"] = field(
+        default="full",
+        metadata={
+            "help": "How much patches are varied. Light: flips and right angles, some brightness. "
+            "Full: also any angle, scale, blur and noise."
+        },
+    )
+    loss: Literal["product", "authors", "paper"] = field(
+        default="product",
+        metadata={
+            "help": "Product: class-balanced cross-entropy and Dice. Authors and paper: the "
+            "weighted forms of SA2-Net's program and text."
+        },
+    )
+    validation: float = field(
+        default=0.2,
+        metadata=_about(
+            "Share of what is painted that is held out, in whole regions, to see whether the "
+            "model gets better. 0: none.",
+            0.0,
+            0.5,
+            0.05,
+        ),
+    )
+    patience: int = field(
+        default=0,
+        metadata=_about(
+            "Training ends after this many evaluations (of twenty) without improvement. "
+            "0: it uses the whole budget.",
+            0,
+            20,
+        ),
+    )
+    seed: int = field(
+        default=0, metadata=_about("Start of all that is drawn at random.", 0, 1_000_000)
+    )
+    weight_decay: float = field(
+        default=0.01, metadata=_about("How far weights are pulled to nought.", 0.0, 1.0, 0.01)
+    )
+    warmup: float = field(
+        default=0.05,
+        metadata=_about("Share of the budget over which the rate rises.", 0.0, 0.5, 0.01),
+    )
+    average: float = field(
+        default=0.95,
+        metadata=_about(
+            "The model is a running average of the weights; the share that stays at a step. "
+            "0: the last weights alone.",
+            0.0,
+            0.999,
+            0.01,
+        ),
+    )
+    statistics: Literal["auto", "batch", "model"] = field(
+        default="auto",
+        metadata={
+            "help": "What brightness and contrast inside the network are measured on. Batch: each "
+            "batch of patches. Model: all patches, measured beforehand. Auto: each batch at "
+            "first, then all; all from the start where a batch is smaller than four."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        choices = {
+            "budget": ("minutes", "epochs", "steps"),
+            "frozen": ("nothing", "encoder", "all but the heads"),
+            "augmentation": ("none", "light", "full"),
+            "loss": ("product", "authors", "paper"),
+            "statistics": ("auto", "batch", "model"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}."
+                )
+        for name, info in self.__dataclass_fields__.items():
+            value, low, high = getattr(self, name), info.metadata.get("min"), 0.0
+            if low is None:
+                continue
+            high = info.metadata["max"]
+            number = isinstance(value, (int, float)) and math.isfinite(value)
+            if not number or not low <= value <= high:
+                raise InputError(f"{name} is {value!r}: give a number from {low:g} to {high:g}.")
+            if isinstance(info.default, int) and value != int(value):
+                raise InputError(f"{name} is {value!r}: give a whole number.")
+        if self.patch % 16:
+            raise InputError(f"patch is {self.patch}: give a multiple of 16, as 128.")
