@@ -129,14 +129,13 @@ def main() -> None:
     settings = read_settings(parser, arguments.set)
     records = Records(arguments.out)
     chosen = arguments.data_set or list(DATA_SETS)
-    changed = "".join(f", {pair}" for pair in sorted(arguments.set))
     cases: list[Case] = []
     names: dict[str, list[str]] = {}
     for folder in chosen:
         setup = Setup(DATA_SETS[folder], arguments.start, settings)
         common = (arguments.data, setup, arguments.images)
         scored = f"{folder}, {arguments.images} images"
-        begin = f"{scored}, {arguments.start}{changed}"
+        begin = f"{setup.name}, {arguments.images} images"
         rounds = f"{arguments.seconds:g} s in {arguments.rounds}"
         seeds: list[Case] = [
             (
@@ -160,7 +159,8 @@ def main() -> None:
     for folder in chosen:
         setup = Setup(DATA_SETS[folder], arguments.start, settings)
         scored = f"{folder}, {arguments.images} images"
-        top_name = f"{scored}, {arguments.start}{changed}, ceiling {arguments.ceiling:g} min"
+        begin = f"{setup.name}, {arguments.images} images"
+        top_name = f"{begin}, ceiling {arguments.ceiling:g} min"
         seeds_found = [found[name] for name in names[folder]]
         show(setup, seeds_found, found.get(top_name), found[f"{scored}, bundled"])
 

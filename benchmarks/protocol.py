@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -39,8 +40,14 @@ class Setup:
     data_set: DataSet
     start: str
     """``nuclei`` or ``scratch``."""
-    settings: FineTuneSettings = FineTuneSettings()
+    settings: FineTuneSettings
     """Budget and seed are set for each training."""
+
+    @property
+    def name(self) -> str:
+        """What results are kept under: other settings give another name."""
+        digest = hashlib.sha256(repr(self.settings).encode()).hexdigest()[:8]
+        return f"{self.data_set.folder}, {self.start}, settings {digest}"
 
     def settings_for(self, seconds: float, seed: int) -> FineTuneSettings:
         """Return the settings of one training; a budget of steps or epochs stays as it is."""
