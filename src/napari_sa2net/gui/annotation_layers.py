@@ -37,8 +37,11 @@ KIND = "annotation"
 BACKGROUNDS = ("#3b7dd8", "#8a8a8a", "#ff5fa2", "#7fd13b")
 """For strokes of background where the model's own colour would not be seen, or is another's."""
 
-SAMPLE = 2**22
-"""About how many pixels of a layer are looked at to guess its meaning."""
+LOOKED_AT = 64
+"""How many painted blocks are looked at to guess a meaning."""
+
+LAZY_PLANES = 16
+"""How many planes of an array that is not in memory."""
 
 SPARSE = 0.1
 """Share of painted pixels below which small numbers are taken for strokes."""
@@ -111,7 +114,11 @@ def new_annotation(
 
 
 def correct_prediction(
-    viewer: ViewerModel, labels_layer: Any, *, original: NDArray[Any] | None = None
+    viewer: ViewerModel,
+    labels_layer: Any,
+    *,
+    card: ModelCard | None = None,
+    original: NDArray[Any] | None = None,
 ) -> Any:
     """Add a copy of predicted labels to correct; the prediction itself is hidden, not changed.
 
@@ -121,6 +128,9 @@ def correct_prediction(
         Where to add it.
     labels_layer
         A Labels layer, usually a result.
+    card
+        Of the model that predicted. Numbers of its classes become those of a full mask, where
+        derived classes are not counted.
     original
         What the model had predicted, if the layer has been edited since: shaped like the
         layer's data, or without its axes of length 1. None: what is in the layer now.
@@ -144,6 +154,9 @@ def correct_prediction(
     note = note_of(labels_layer) or {}
     axes = layer_letters(labels_layer)
     of: Of = note.get("result") or guess(labels_layer, None).of
+    before = data if original is None else np.asarray(original).reshape(data.shape)
+    if of == "classes" and card is not None:
+        data, before = (_without_derived(values, card) for values in (data, before))
     layer = Labels(
         data,
         name=f"{labels_layer.name} corrected",
@@ -155,8 +168,9 @@ def correct_prediction(
     name, identity = str(note.get("source", "")), str(note.get("source_id", ""))
     _mark(layer, "mask", of, name, identity, axes)
     sides = (axes.index("Y"), axes.index("X"))
-    before = data if original is None else np.asarray(original).reshape(data.shape)
     remember_original(layer, before.astype(data.dtype, copy=False), sides)
+    if of == "classes" and card is not None:
+        recolour(layer, "mask", card)
     viewer.layers.append(layer)
     labels_layer.visible = False
     layer.selected_label = int(data.max(initial=0)) + 1 if of == "instances" else 1
@@ -319,6 +333,17 @@ def _ready_to_paint(viewer: ViewerModel, layer: Any, size: int) -> None:
     layer.mode = "paint"
 
 
+def _without_derived(labels: NDArray[Any], card: ModelCard) -> NDArray[Any]:
+    """Return class numbers of a model as those of its painted classes."""
+    numbers = [number for number, info in enumerate(card.classes) if not info.derived]
+    if numbers == list(range(len(numbers))):
+        return labels
+    table = np.arange(max(len(card.classes), int(labels.max(initial=0)) + 1), dtype=labels.dtype)
+    table[: len(card.classes)] = 0
+    table[numbers] = np.arange(len(numbers))
+    return table[labels]
+
+
 def _brush_for_objects(layer: Any) -> int:
     """Return a brush of a third of the usual object of a result."""
     areas = np.asarray(layer.features.get("area", ()), dtype=float)
@@ -340,34 +365,35 @@ def _mark(layer: Any, meaning: Meaning, of: Of, source: str, source_id: str, axe
 
 
 def _values(layer: Any) -> tuple[NDArray[Any], float]:
-    """Return the values from 1 on of some of the pixels, and the share of these that have one."""
+    """Return the values other than 0 of a layer, and about which share of its pixels has one."""
     data = layer.data[0] if layer.multiscale else layer.data
     letters = layer_letters(layer)
-    sides = [letters.index("Y"), letters.index("X")]
-    planes = int(np.prod([n for axis, n in enumerate(data.shape) if axis not in sides]))
-    found: set[int] = set()
-    seen = painted = 0
-    for number in _spread(planes, 16):
-        index = list(np.unravel_index(number, [data.shape[a] for a in _others(data.ndim, sides)]))
-        where = tuple(slice(None) if a in sides else int(index.pop(0)) for a in range(data.ndim))
-        plane = np.asarray(data[where])
-        parts = list(blocks_of(plane.shape))
-        for part in _spread(len(parts), max(1, SAMPLE // 2**18 // min(planes, 16))):
-            block = plane[parts[part]]
-            seen += block.size
-            painted += int(np.count_nonzero(block))
-            found.update(int(value) for value in np.unique(block))
-    found.discard(0)
-    return np.array(sorted(found), dtype=np.int64), painted / max(1, seen)
+    others = [axis for axis, letter in enumerate(letters) if letter not in "YX"]
+    indices = list(np.ndindex(*(data.shape[axis] for axis in others)))
+    if not isinstance(data, np.ndarray):  # each plane may have to be computed or read
+        indices = _spread(indices, LAZY_PLANES)
+    painted, size = [], 0
+    for index in indices:
+        places = iter(index)
+        plane = np.asarray(data[tuple(slice(None) if a in "YX" else next(places) for a in letters)])
+        size += plane.size
+        for rows, columns in blocks_of(plane.shape):
+            if columns.start == 0:  # the largest value is found many times quicker than others
+                empty = not plane[rows].max()
+            if not empty and plane[rows, columns].max():
+                painted.append(plane[rows, columns])
+    seen = _spread(painted, LOOKED_AT)
+    values = {int(value) for block in seen for value in np.unique(block)} - {0}
+    share = sum(np.count_nonzero(block) for block in seen) / max(1, sum(b.size for b in seen))
+    share *= sum(block.size for block in painted) / max(1, size)
+    return np.array(sorted(values), dtype=np.int64), float(share)
 
 
-def _others(ndim: int, sides: Sequence[int]) -> list[int]:
-    return [axis for axis in range(ndim) if axis not in sides]
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """Return up to ``most`` of ``count`` numbers, evenly spread."""
-    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
+def _spread(things: list[Any], most: int) -> list[Any]:
+    """Return up to ``most`` of some things, evenly spread."""
+    if len(things) <= most:
+        return things
+    return [things[round(i)] for i in np.linspace(0, len(things) - 1, most)]
 
 
 def _apart(colour: str, others: Sequence[str]) -> float:

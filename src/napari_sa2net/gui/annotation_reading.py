@@ -194,11 +194,12 @@ def painted_mask(image: LayerImage, layer: Any, number: int) -> NDArray[np.bool_
     if mapped is None:
         return out
     if reader.original is not None:
-        for box, edited in reader.edits(mapped):
-            out[box] |= edited
-        return out
-    for box, patch in reader.blocks(mapped):
-        out[box] |= patch != 0
+        found: Iterator[Any] = reader.edits(mapped)
+    else:
+        found = reader.blocks(mapped)
+    for part in found:
+        if part is not None:
+            out[part[0]] |= part[1] != 0
     return out
 
 
@@ -245,15 +246,23 @@ class _Reader:
             raise InputError(self._nothing())
         return labels
 
-    def blocks(self, mapped: PlaneMap) -> Iterator[tuple[Box, NDArray[Any]]]:
-        """Yield what is painted in a plane: where in the image, and its values there."""
+    def blocks(self, mapped: PlaneMap) -> Iterator[tuple[Box, NDArray[Any]] | None]:
+        """Yield what is painted in a plane: where in the image, and its values there.
+
+        Yields None after each strip of the plane, as looking at nothing takes time too.
+        """
         plane = self.grid.plane(mapped)
+        if plane.dtype == bool:
+            plane = plane.view(np.uint8)
+        signed = plane.dtype.kind == "i"
         for rows, columns in blocks_of(plane.shape):
+            if columns.start == 0:
+                yield None
+                # The extremes are found many times quicker than whether any pixel is not 0.
+                strip = plane[rows]
+                empty = not strip.max() and not (signed and strip.min())
             block = plane[rows, columns]
-            if block.dtype == bool:
-                block = block.astype(np.uint8)
-            # The extremes are found many times quicker than whether any pixel is not 0.
-            if not block.max() and (block.dtype.kind == "u" or not block.min()):
+            if empty or (not block.max() and not (signed and block.min())):
                 continue
             origin = (rows.start, columns.start)
             placed = mapped.place(block, origin, self.grid.stack.plane_shape)
@@ -264,8 +273,8 @@ class _Reader:
                 patch = mapped.scatter(block, origin, patch, box)
             yield box, patch
 
-    def edits(self, mapped: PlaneMap) -> Iterator[Edit]:
-        """Yield where a person changed a predicted plane, as small parts of the image."""
+    def edits(self, mapped: PlaneMap) -> Iterator[Edit | None]:
+        """Yield where a person changed a predicted plane, in small parts; None where nothing."""
         if self.original is None:
             return
         plane = self.grid.plane(mapped)
@@ -275,11 +284,13 @@ class _Reader:
         )
         for rows, columns in blocks_of(plane.shape):
             changed = self.original.edited(plane, index, rows, columns)
-            if changed is None:
-                continue
-            origin = (rows.start, columns.start)
-            placed = mapped.place(changed, origin, self.grid.stack.plane_shape)
-            if placed is not None and placed[1].any():
+            placed = None
+            if changed is not None:
+                origin = (rows.start, columns.start)
+                placed = mapped.place(changed, origin, self.grid.stack.plane_shape)
+            if placed is None or not placed[1].any():
+                yield None
+            else:
                 yield tight(placed[0], placed[1])
 
     def _plane(
@@ -287,16 +298,17 @@ class _Reader:
     ) -> Generator[None, None, None]:
         edits: list[Edit] = []
         for edit in self.edits(mapped):
-            edits.append(edit)
+            if edit is not None:
+                edits.append(edit)
             yield
         boxes = [box for box, _ in edits]
         only_edits = self.original is not None and self.accepted <= 0
         if only_edits and not edits:
             return
-        painted = bool(edits)
-        for box, patch in self.blocks(mapped):
-            if not only_edits or near(box, boxes, self.margin + CONTEXT):
-                painted = self._copy(number, box, patch, out) or painted
+        painted, reach = bool(edits), self.margin + CONTEXT
+        for block in self.blocks(mapped):
+            if block is not None and (not only_edits or near(block[0], boxes, reach)):
+                painted = self._copy(number, *block, out) or painted
             yield
         if painted:
             self.used.append(number)
