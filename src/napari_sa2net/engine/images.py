@@ -129,8 +129,11 @@ class Planes:
         """Return where plane ``i`` lies along T and Z."""
         return self.stack.index(i)
 
-    def read(self, i: int) -> NDArray[np.float32]:
+    def read(self, i: int, window: tuple[slice, slice] | None = None) -> NDArray[np.float32]:
         """Read plane ``i`` as (in_channels, H, W), all values finite.
+
+        Of a ``window`` (rows, columns) nothing else is read, and the values are left as they
+        are, as with :attr:`exact`.
 
         NaN becomes the lowest finite value of its channel, infinities the lowest and highest.
 
@@ -140,7 +143,7 @@ class Planes:
             If the image's source cannot be read.
         """
         try:
-            raw = self._raw(i)
+            raw = self._raw(i, window)
         except Exception as error:  # a lazy array can raise anything at all
             if isinstance(error, MemoryError):
                 raise
@@ -148,16 +151,17 @@ class Planes:
                 f"Plane {i + 1} of {len(self)} of the image cannot be read: {error}. Check that "
                 "its file is still there and whole."
             ) from error
-        out = np.empty((len(raw), *self.stack.plane_shape), np.float32)
+        out = np.empty((len(raw), *raw[0].shape), np.float32)
         for source, target in zip(raw, out, strict=True):
-            target[...] = _clean(source, self.exact)
+            target[...] = _clean(source, self.exact or window is not None)
         if len(out) > self.in_channels == 1:
             weights = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of skimage's rgb2gray
             return np.tensordot(weights, out, 1)[None].astype(np.float32)
         return np.repeat(out, self.in_channels, axis=0) if len(out) < self.in_channels else out
 
-    def _raw(self, i: int) -> list[NDArray[Any]]:
+    def _raw(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
         where: dict[str, Any] = dict(zip(self.stack.plane_axes, self.index(i), strict=True))
+        where |= dict(zip("YX", window, strict=True)) if window is not None else {}
         flip = self.axes.index("X") < self.axes.index("Y")
 
         def get(array: Any, channel: Any = None) -> NDArray[Any]:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from .devices import choose_device, is_out_of_memory
 from .errors import DeviceError, InputError, SA2NetError
 from .events import Event, Message
-from .images import Planes, normalize, to_planes
+from .images import Planes, to_planes
 from .instances import LabelSettings, features, label_plane
 from .network import STAGES
 from .prediction import BATCHES, Plan, Predictor
+from .preparation import Preparation, needs_exact_values
 from .relabelling import link_labels, put_plane, relabel, relabel_steps
 from .scaling import choose_zoom, resample, zoomed_shape
 from .segmentation import (
@@ -95,7 +96,6 @@ class _Job:
     def __init__(self, image: Any, model: Model, options: SegmentOptions) -> None:
         card = model.card
         self.model, self.card = model, card
-        normalization = card.normalization
         self.planes: Planes = to_planes(
             image,
             options.axes,
@@ -103,8 +103,7 @@ class _Job:
             model.network.in_channels,
             rgb=options.rgb,
             colour_order=card.colour_order,
-            # Channels of one common range must keep their values too.
-            exact=normalization.method in ("none", "scale") or normalization.joint,
+            exact=needs_exact_values(card.normalization),
         )
         self.stack = self.planes.stack
         self.settings = options.labelling or card.labelling
@@ -113,6 +112,7 @@ class _Job:
         self.numbers = self._numbers(options.planes)
         self.map_numbers = frozenset(self._numbers(options.map_planes))
         self.zoom, self.zoom_text = choose_zoom(self.stack.plane_shape, card, options)
+        self.preparation = Preparation(self.planes, card, self.zoom)
         self.messages: list[str] = []
 
     def run(self) -> Generator[Event, None, Segmentation]:
@@ -146,21 +146,12 @@ class _Job:
         for place, number in enumerate(self.numbers):
             predictor.stages = self._wants(number, "stages", "disagreement")
             predictor.attention = self._wants(number, "attention")
-            x = self._prepared(number)
+            x = pad(self.preparation.plane(number))
             maps = yield from predictor.plane(x, number, len(self.numbers) - place - 1)
             plane = self._store(number, maps, predictor)
             count = put_plane(self.labels, self.stack, number, plane, self.settings, count)
             finished = self.stack.view(self.labels, number).copy()
             yield PlaneDone(number, self.stack.index(number), finished)
-
-    def _prepared(self, number: int) -> NDArray[np.float32]:
-        """Read, normalise, resample and pad a plane: (C, H, W)."""
-        raw = self.planes.read(number)
-        normalization = self.card.normalization
-        if normalization.method == "scale":
-            raw = _as_bytes(raw, np.dtype(self.planes.arrays[0].dtype), normalization.divisor)
-        x = normalize(raw, normalization)
-        return pad(resample(x, zoomed_shape(self.stack.plane_shape, self.zoom)))
 
     def _store(
         self, number: int, maps: NDArray[np.float32], predictor: Predictor
@@ -256,17 +247,3 @@ class _Job:
     def _say(self, text: str, warning: bool = False) -> Message:
         self.messages.append(text)
         return Message(text, warning)
-
-
-def _as_bytes(
-    raw: NDArray[np.float32], dtype: np.dtype[Any], divisor: float
-) -> NDArray[np.float32]:
-    """Bring values to 0 … ``divisor``, for models that were fed the bytes of 8-bit images."""
-    if dtype == np.uint8:
-        return raw
-    low, high = float(raw.min()), float(raw.max())
-    if low >= 0 and high <= 1 and dtype.kind in "fb":
-        return raw * np.float32(divisor)
-    if low >= 0 and high <= divisor:
-        return raw
-    return (raw - np.float32(low)) * np.float32(divisor / max(high - low, 1e-6))

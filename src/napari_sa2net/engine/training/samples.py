@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class Sample:
     @property
     def counted(self) -> NDArray[np.bool_]:
         """(H, W): the pixels that count."""
-        known = self.labels != IGNORE
+        known: NDArray[np.bool_] = self.labels != IGNORE
         return known if self.pixel_weights is None else known & (self.pixel_weights > 0)
 
     @property
@@ -163,7 +163,7 @@ def draw_batch(
         zoom = 1.0
         if settings.diameter > 0 and sample.diameter > 0:
             zoom = (settings.diameter / sample.diameter) ** settings.diameter_pull
-        planes = [sample.labels]
+        planes: list[NDArray[Any]] = [sample.labels]
         if sample.pixel_weights is not None:
             planes.append(sample.pixel_weights)
         image, known = crop(sample.image, planes, settings.crop, augmentation, rng, zoom, place)

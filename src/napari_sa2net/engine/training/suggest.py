@@ -75,7 +75,8 @@ def next_place(
 
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    out: NDArray[Any] = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return out
 
 
 def _by_cell(values: NDArray[Any], cell: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -94,7 +95,8 @@ def _windows(cells: NDArray[np.float64], sides: tuple[int, int]) -> NDArray[np.f
     """Return the sum over every window of ``sides`` cells."""
     table = np.pad(cells, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     h, w = sides
-    return table[h:, w:] - table[:-h, w:] - table[h:, :-w] + table[:-h, :-w]
+    out: NDArray[np.float64] = table[h:, w:] - table[:-h, w:] - table[h:, :-w] + table[:-h, :-w]
+    return out
 
 
 def _grown(cells: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .losses import IGNORE
 from .samples import Sample
+
+_CONTEXT = 32
+"""Pixels around a held-out block that the network sees, unlabelled."""
+
+_LEAST = 8
+"""Pixels of background and of objects below which a comparison says nothing."""
+
+_MOST = 64
+"""Blocks that are held out at most: more take long to score and tell little more."""
+
+_TRIES = 12
+
+_Block = tuple[int, int, int, int]
+"""Pair, plane, row and column of a block in the grid over a plane at working scale."""
 
 
 @dataclass(frozen=True)
@@ -26,5 +45,208 @@ class Split:
 def split(
     samples: Sequence[Sample], share: float = 0.2, block: int = 64, gap: int = 16, seed: int = 0
 ) -> Split:
-    """Hold out blocks."""
-    return Split(list(samples), [], "Nothing is held out.", {})
+    """Hold out whole blocks of painted pixels.
+
+    Parameters
+    ----------
+    samples
+        As :func:`prepare` makes them.
+    share
+        Of each class' painted pixels that is held out, about. 0: none.
+    block
+        Side of the blocks in pixels at working scale. They lie on one grid over each plane,
+        however it was cut into samples.
+    gap
+        What is painted within so many pixels of a held-out block is used for neither.
+    seed
+        Which blocks are chosen. A few choices are tried, and the one that holds out what was
+        asked for and leaves most to train on is taken.
+
+    Returns
+    -------
+    Split
+        Every class stays in ``train``. Without any validation the ``train`` samples are those
+        given, and ``reason`` says why.
+    """
+    inside = [_by_block(sample, block) for sample in samples]
+    blocks: dict[_Block, NDArray[np.int64]] = {}
+    size = 1 + max((k for found in inside for k in found.classes), default=0)
+    for found in inside:
+        for key, counts in found.counts(size).items():
+            blocks[key] = blocks[key] + counts if key in blocks else counts
+    total = np.sum(list(blocks.values()), axis=0) if blocks else np.zeros(size, np.int64)
+    nothing = Split(list(samples), [], "", {"train": int(total.sum()), "validation": 0,
+                                            "left out": 0, "blocks": 0})  # fmt: skip
+    if share <= 0:
+        return replace(nothing, reason="No part of the painting was to be held out.")
+    rng = np.random.default_rng(seed)
+    best: tuple[float, set[_Block]] | None = None
+    for _ in range(_TRIES):
+        held = _choose(blocks, total, share, rng)
+        kept = np.sum([found.left(held, size, block, gap) for found in inside], axis=0)
+        value = _value(np.sum([blocks[key] for key in held], axis=0), kept, total, share)
+        if held and value is not None and (best is None or value > best[0]):
+            best = value, held
+    if best is None:
+        return replace(
+            nothing,
+            reason="Too little is painted, or too close together, to hold a part of it out: "
+            "paint in more places, background and objects in each.",
+        )
+    train = [_without(sample, best[1], block, gap) for sample in samples]
+    train = [sample for sample in train if sample.counted.any()]
+    chosen = sorted(best[1])
+    validation = [
+        sample
+        for i in rng.permutation(len(chosen))
+        for whole in samples
+        if (sample := _only(whole, chosen[i], block)) is not None
+    ]
+    out = sum(blocks[key] for key in chosen)
+    missing = np.flatnonzero((total > 0) & (out == 0))
+    left = sum(int(sample.counted.sum()) for sample in train)
+    return Split(
+        train,
+        validation,
+        f"Of {len(missing)} class(es) too little is painted to hold some out." * bool(len(missing)),
+        {
+            "train": left,
+            "validation": int(np.sum(out)),
+            "left out": int(total.sum() - np.sum(out)) - left,
+            "blocks": len(chosen),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _ByBlock:
+    """A sample's painted pixels: class, and row and column in the plane."""
+
+    sample: Sample
+    classes: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    block: int
+
+    def counts(self, size: int) -> dict[_Block, NDArray[np.int64]]:
+        """Return the pixels of each class in each block."""
+        if not len(self.classes):
+            return {}
+        y, x = self.rows // self.block, self.columns // self.block
+        wide = int(x.max()) + 1
+        cells, cell = np.unique(y * wide + x, return_inverse=True)
+        table = np.bincount(cell * size + self.classes, minlength=len(cells) * size)
+        plane = self.sample.origin[0]
+        return {
+            (self.sample.pair, plane, int(c) // wide, int(c) % wide): counts
+            for c, counts in zip(cells, table.reshape(len(cells), size), strict=True)
+        }
+
+    def left(self, held: set[_Block], size: int, block: int, gap: int) -> NDArray[np.int64]:
+        """Return the pixels of each class that are not within ``gap`` of a held-out block."""
+        near = _near(self.sample, held, block, gap)
+        _, top, first = self.sample.origin
+        free = ~near[self.rows - top, self.columns - first]
+        return np.bincount(self.classes[free], minlength=size)
+
+
+def _by_block(sample: Sample, block: int) -> _ByBlock:
+    classes = sample.painted_classes
+    rows, columns = np.nonzero(classes != IGNORE)
+    _, top, first = sample.origin
+    return _ByBlock(sample, classes[rows, columns], rows + top, columns + first, block)
+
+
+def _choose(
+    blocks: dict[_Block, NDArray[np.int64]],
+    total: NDArray[np.int64],
+    share: float,
+    rng: np.random.Generator,
+) -> set[_Block]:
+    """Draw blocks until about ``share`` of each class is held out, the rarest class first."""
+    keys = sorted(blocks)
+    order = [keys[i] for i in rng.permutation(len(keys))]
+    held: dict[_Block, None] = {}
+    sums = np.zeros_like(total)
+    most: dict[int, int] = defaultdict(lambda: _MOST)
+    known = [int(k) for k in np.argsort(total) if total[k]]
+    for place, k in enumerate(known, 1):
+        most[k] = max(1, _MOST * place // len(known))
+        for key in order:
+            enough = sums[k] >= 0.8 * share * total[k]
+            if enough or len(held) >= most[k]:
+                break
+            counts = blocks[key]
+            # Never most of a class in one go.
+            if key in held or not counts[k] or (sums + counts > 0.5 * total)[total > 0].any():
+                continue
+            held[key] = None
+            sums = sums + counts
+    return set(held)
+
+
+def _value(
+    held: NDArray[np.int64] | float,
+    kept: NDArray[np.int64],
+    total: NDArray[np.int64],
+    share: float,
+) -> float | None:
+    """Return how good a choice of blocks is; None if it cannot be used."""
+    held = np.broadcast_to(np.asarray(held), total.shape)
+    known = total > 0
+    if held[0] < _LEAST or held[1:].sum() < _LEAST or (kept[known] == 0).any():
+        return None
+    short = np.clip(1 - held[known] / (share * total[known]), 0, 1)
+    missing = (held[known] == 0).sum()
+    return float((kept[known] / total[known]).min() - short.mean() - 2 * missing)
+
+
+def _corner(sample: Sample, key: _Block, block: int) -> tuple[int, int]:
+    """Return where a block begins in the sample, which may be outside of it."""
+    return key[2] * block - sample.origin[1], key[3] * block - sample.origin[2]
+
+
+def _near(sample: Sample, held: set[_Block], block: int, gap: int) -> NDArray[np.bool_]:
+    """Return (H, W): what lies in held-out blocks or within ``gap`` of them."""
+    out = np.zeros(sample.labels.shape, bool)
+    for key in held:
+        if key[:2] == (sample.pair, sample.origin[0]):
+            y, x = _corner(sample, key, block)
+            rows = slice(max(0, y - gap), max(0, y + block + gap))
+            out[rows, max(0, x - gap) : max(0, x + block + gap)] = True
+    return out
+
+
+def _without(sample: Sample, held: set[_Block], block: int, gap: int) -> Sample:
+    near = _near(sample, held, block, gap)
+    return replace(sample, labels=np.where(near, np.int32(IGNORE), sample.labels))
+
+
+def _only(sample: Sample, key: _Block, block: int) -> Sample | None:
+    """Return a block of a sample with what lies around it; None if nothing counts in it."""
+    if key[:2] != (sample.pair, sample.origin[0]):
+        return None
+    corner = _corner(sample, key, block)
+    own, window = [], []
+    for start, length in zip(corner, sample.labels.shape, strict=True):
+        if start + block <= 0 or start >= length:
+            return None
+        own.append(slice(max(0, start), min(length, start + block)))
+        # At the border of the image the window is moved inwards, so that all are of one size.
+        side = min(length, block + 2 * _CONTEXT)
+        first = min(max(0, start - _CONTEXT), length - side)
+        window.append(slice(first, first + side))
+    at = (window[0], window[1])
+    weights = None if sample.pixel_weights is None else sample.pixel_weights[at].copy()
+    inside = np.zeros(sample.labels.shape, bool)
+    inside[own[0], own[1]] = True
+    labels = np.where(inside, sample.labels, np.int32(IGNORE))[at]
+    plane, top, first = sample.origin
+    out = replace(
+        sample,
+        image=np.ascontiguousarray(sample.image[(slice(None), *at)]),
+        labels=labels,
+        pixel_weights=weights,
+        origin=(plane, top + at[0].start, first + at[1].start),
+    )
+    return out if out.counted.any() else None

@@ -1,0 +1,91 @@
+"""Planes as the network wants them: read, normalised and brought to its working scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import Normalization, Planes, normalize, value_limits
+from .scaling import resample, zoomed_shape
+
+if TYPE_CHECKING:
+    from .cards import ModelCard
+
+_SIDE, _ACROSS = 128, 12
+"""Side of the windows from which a huge plane's values are judged, and how many go across it."""
+
+
+def needs_exact_values(normalization: Normalization) -> bool:
+    """Return whether the channels must be read as they are, see :class:`Planes`."""
+    # Channels of one common range must keep their values too.
+    return normalization.method in ("none", "scale") or normalization.joint
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Prepares the planes of an image, the same for segmenting and for training."""
+
+    planes: Planes
+    card: ModelCard
+    zoom: tuple[float, float] = (1.0, 1.0)
+    """By what height and width are resampled."""
+
+    def plane(self, number: int) -> NDArray[np.float32]:
+        """Read, normalise and resample a plane: (C, H, W) at working scale."""
+        shape = zoomed_shape(self.planes.stack.plane_shape, self.zoom)
+        return resample(self.normalised(number), shape)
+
+    def normalised(self, number: int) -> NDArray[np.float32]:
+        """Read and normalise a plane: (C, H, W) at the image's scale."""
+        return self._normalised(self.planes.read(number))
+
+    def window(
+        self, number: int, window: tuple[slice, slice], limits: list[tuple[float, float]]
+    ) -> NDArray[np.float32]:
+        """Read and normalise a part of a plane by given :meth:`limits`."""
+        return self._normalised(self.planes.read(number, window), limits)
+
+    def limits(self, number: int) -> list[tuple[float, float]]:
+        """Estimate the range of each channel's values from windows all over a huge plane."""
+        sides = self.planes.stack.plane_shape
+        starts = [
+            np.unique(np.linspace(0, max(0, side - _SIDE), _ACROSS).astype(int)) for side in sides
+        ]
+        parts = [
+            self.planes.read(number, (slice(y, y + _SIDE), slice(x, x + _SIDE)))
+            for y in map(int, starts[0])
+            for x in map(int, starts[1])
+        ]
+        seen = np.concatenate([part.reshape(len(part), 1, -1) for part in parts], axis=2)
+        if self.card.normalization.method == "scale":
+            return [(float(seen.min()), float(seen.max()))] * len(seen)
+        return value_limits(seen, self.card.normalization)
+
+    def _normalised(
+        self, raw: NDArray[np.float32], limits: list[tuple[float, float]] | None = None
+    ) -> NDArray[np.float32]:
+        normalization = self.card.normalization
+        if normalization.method == "scale":
+            dtype = np.dtype(self.planes.arrays[0].dtype)
+            raw = _as_bytes(raw, dtype, normalization.divisor, limits[0] if limits else None)
+        return normalize(raw, normalization, limits)
+
+
+def _as_bytes(
+    raw: NDArray[np.float32],
+    dtype: np.dtype[Any],
+    divisor: float,
+    limits: tuple[float, float] | None = None,
+) -> NDArray[np.float32]:
+    """Bring values to 0 … ``divisor``, for models that were fed the bytes of 8-bit images."""
+    if dtype == np.uint8:
+        return raw
+    low, high = limits or (float(raw.min()), float(raw.max()))
+    if low >= 0 and high <= 1 and dtype.kind in "fb":
+        return raw * np.float32(divisor)
+    if low >= 0 and high <= divisor:
+        return raw
+    return (raw - np.float32(low)) * np.float32(divisor / max(high - low, 1e-6))

@@ -1,0 +1,43 @@
+"""What a person painted over an image, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Meaning = Literal["strokes", "mask"]
+Of = Literal["classes", "instances"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a person painted over an image, and what its values mean."""
+
+    labels: Any
+    """Whole numbers, of the image's shape without its channel axis."""
+    meaning: Meaning = "strokes"
+    """Strokes: 0 is not painted, 1 background, 2 … the classes. Mask: 0 is background."""
+    of: Of = "classes"
+    """Classes: strokes of v are the painted class v - 1, of a mask v. Instances: every value
+    from 2 (strokes) or 1 (mask) on is one object of the first painted class."""
+    weights: Any = None
+    """How much each pixel counts, 0 not at all; of the labels' shape. None: all alike."""
+
+
+@dataclass(frozen=True)
+class TrainingPair:
+    """An image and what was painted over it."""
+
+    image: Any
+    """An array, or a list of equal arrays as channels, as :func:`segment` takes it."""
+    annotation: Annotation
+    name: str = ""
+    """For messages."""
+    axes: str | None = None
+    rgb: bool = False
+    channels: Sequence[int] | None = None
+    diameter: float | None = None
+    pixel_size: float | tuple[float, float] | None = None
+    planes: Sequence[int] | None = None
+    """Numbers of the planes of a stack to use; None: those with something painted."""
