@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import evaluate, import_checkpoint, load_model, segment, train
+    from .api import evaluate, fine_tune, import_checkpoint, load_model, segment, train
     from .engine.network import SA2Net
 
     __version__: str
@@ -18,6 +18,7 @@ __all__ = [
     "SA2Net",
     "__version__",
     "evaluate",
+    "fine_tune",
     "import_checkpoint",
     "load_model",
     "segment",
@@ -27,6 +28,7 @@ __all__ = [
 _HOMES = {
     "SA2Net": "engine.network",
     "evaluate": "api",
+    "fine_tune": "api",
     "import_checkpoint": "api",
     "load_model": "api",
     "segment": "api",

@@ -8,26 +8,21 @@ are given as Python warnings.
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from .engine import devices, evaluation, events, inference, official, weights
+from .driving import EventHandler, download, drive
+from .engine import devices, evaluation, inference, official, weights
 from .engine.evaluation import Evaluation
-from .engine.events import Event, Message
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
 from .engine.options import resolve_options
 from .engine.training import recipes
 from .engine.weights import Model
-from .progress import ProgressBar
+from .tuning import fine_tune
 
-__all__ = ["evaluate", "import_checkpoint", "load_model", "segment", "train"]
-
-EventHandler = Callable[[Event], None]
-Result = TypeVar("Result")
+__all__ = ["evaluate", "fine_tune", "import_checkpoint", "load_model", "segment", "train"]
 
 
 def load_model(
@@ -57,13 +52,8 @@ def load_model(
         If the model is unknown, cannot be downloaded, or its file is unusable.
     """
     chosen = device if device == "cpu" else devices.choose_device(device).device
-    if isinstance(model, str) and _is_remote(model):
-        _drive(weights.fetch(model), f"Downloading {model}", progress, on_event)
+    download(model, progress, on_event)
     return weights.load_model(model, chosen)
-
-
-def _is_remote(name: str) -> bool:
-    return any(e.name == name and e.path is None for e in weights.available_models())
 
 
 def _ready(model: str | Path | Model, progress: bool, on_event: EventHandler | None) -> Model:
@@ -129,7 +119,7 @@ def segment(
         image = image.array
     resolved = resolve_options(loaded.card, device=device, **options)
     work = inference.segment(image, loaded, resolved)
-    return _drive(work, "Segmenting", progress, on_event)
+    return drive(work, "Segmenting", progress, on_event)
 
 
 def file_options(image: ImageFile) -> dict[str, Any]:
@@ -166,7 +156,7 @@ def train(
         If the recipe, the data or the checkpoint does not fit.
     """
     work = recipes.train(recipe, data, device, None if checkpoint is None else Path(checkpoint))
-    model: Model = _drive(work, "Training", progress, on_event)
+    model: Model = drive(work, "Training", progress, on_event)
     if output is not None:
         weights.save_model(model, output)
     return model
@@ -213,37 +203,4 @@ def evaluate(
         iou_threshold=iou_threshold,
         options={**options, "device": device},
     )
-    return _drive(work, "Evaluating", progress, on_event)
-
-
-def _drive(
-    work: Generator[Event, None, Result],
-    description: str,
-    progress: bool,
-    on_event: EventHandler | None,
-) -> Result:
-    """Run to the end; messages with a warning become Python warnings unless somebody listens."""
-
-    def warn(message: Message) -> None:
-        if message.warning and on_event is None:
-            warnings.warn(message.text, UserWarning, stacklevel=_outside())
-
-    with ProgressBar(description, warn, force=True) as bar:
-
-        def handle(event: Event) -> None:
-            if isinstance(event, Message):
-                warn(event)
-            elif progress:
-                bar(event)
-            if on_event is not None:
-                on_event(event)
-
-        return events.run(work, handle)
-
-
-def _outside() -> int:
-    """Return the stack level, for a warning of the caller, of the code that uses this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("napari_sa2net"):
-        level, frame = level + 1, frame.f_back
-    return level
+    return drive(work, "Evaluating", progress, on_event)

@@ -69,6 +69,21 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_axes(parser: argparse.ArgumentParser) -> None:
+    """Add what tells the axes and channels of the images."""
+    parser.add_argument(
+        "--axes",
+        type=_axes,
+        help="a letter of TZCYX for each axis of the images, in place of what the files say",
+    )
+    parser.add_argument(
+        "--channels",
+        type=_channels,
+        metavar="0,1,…",
+        help="the channels to use, counted from 0, in the model's order",
+    )
+
+
 def add_scale(parser: argparse.ArgumentParser) -> None:
     """Add what tells the size of the objects."""
     parser.add_argument(
@@ -125,6 +140,22 @@ def positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return value
+
+
+def _axes(text: str) -> str:
+    axes = text.upper()
+    if not {"Y", "X"} <= set(axes) <= set("TZCYX") or len(set(axes)) < len(axes):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must have Y and X, may have T, Z and C, and each once, as ZCYX"
+        )
+    return axes
+
+
+def _channels(text: str) -> tuple[int, ...]:
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on, as 0,2")
+    return tuple(map(int, parts))
 
 
 def _share(text: str) -> float:

@@ -50,16 +50,18 @@ print(json.dumps({"all": found, "reason": choice.reason}))
 """
 _FOLDERS = """
 import json
-from napari_sa2net.engine.weights import cache_folder, models_folder
-print(json.dumps([str(cache_folder()), str(models_folder())]))
+from napari_sa2net.engine import folders
+places = (folders.cache_folder(), folders.models_folder(), folders.trainings_folder(),
+          folders.paintings_folder())
+print(json.dumps([str(place) for place in places]))
 """
-# The same without the package's own modules, which need torch.
-_FOLDERS_WITHOUT_TORCH = """
-import json, os, platformdirs, pooch
-own = platformdirs.user_data_path("napari-sa2net", appauthor=False) / "models"
-print(json.dumps([os.environ.get("NAPARI_SA2NET_CACHE") or str(pooch.os_cache("napari-sa2net")),
-                  os.environ.get("NAPARI_SA2NET_MODELS") or str(own)]))
-"""
+FOLDERS = {
+    "cache folder": "NAPARI_SA2NET_CACHE",
+    "models folder": "NAPARI_SA2NET_MODELS",
+    "trainings folder": "NAPARI_SA2NET_HOME",
+    "paintings folder": "NAPARI_SA2NET_HOME",
+}
+"""What is kept where, in the order of the above, and the variable that moves it."""
 _MODEL = """
 import json, numpy
 from napari_sa2net import segment
@@ -133,7 +135,7 @@ def checks() -> Iterator[Check]:
     else:
         yield Check("torch works", "wrong", *remedy("torch", code, text))
     yield from window(torch_works)
-    yield from folders(torch_works)
+    yield from folders()
     yield from bundled_models()
     if torch_works:
         code, text = probe(_MODEL)
@@ -230,16 +232,14 @@ def window(torch_works: bool) -> Iterator[Check]:
             yield Check("torch after Qt", "wrong", *remedy("torch", code, text))
 
 
-def folders(torch_works: bool) -> Iterator[Check]:
-    """Tell where models are kept, whether they can be, and how much room there is."""
-    code, text = probe(_FOLDERS if torch_works else _FOLDERS_WITHOUT_TORCH)
+def folders() -> Iterator[Check]:
+    """Tell where things are kept, whether they can be, and how full they are."""
+    code, text = probe(_FOLDERS)
     if code:
         yield Check("cache folder", "wrong", *remedy("napari_sa2net", code, text))
         return
-    places = dict(zip(("cache folder", "models folder"), json.loads(text), strict=True))
-    variables = {"cache folder": "NAPARI_SA2NET_CACHE", "models folder": "NAPARI_SA2NET_MODELS"}
-    for name, place in places.items():
-        yield folder(name, Path(place).expanduser(), variables[name])
+    for (name, variable), place in zip(FOLDERS.items(), json.loads(text), strict=True):
+        yield folder(name, Path(place), variable)
 
 
 def folder(name: str, path: Path, variable: str) -> Check:
@@ -252,10 +252,21 @@ def folder(name: str, path: Path, variable: str) -> Check:
         free = shutil.disk_usage(existing).free
     except OSError as error:
         return Check(name, "wrong", f"{path} is not writable ({error.strerror or error})", mend)
-    text = f"{path}{'' if path.exists() else ' (made when needed)'}, {free / 1e9:.1f} GB free"
+    text = f"{path}{_held(path)}, {free / 1e9:.1f} GB free"
     if free < LITTLE_SPACE:
         return Check(name, "wrong", text, f"Free some space, or set {variable} to another disk.")
     return Check(name, "ok", f"{text}, writable")
+
+
+def _held(path: Path) -> str:
+    """Say how much is in a folder."""
+    if not path.exists():
+        return " (made when needed)"
+    try:
+        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    except OSError:  # a file that went away meanwhile, or may not be looked at
+        return ""
+    return f" (holds {sum(sizes) / 1e6:.1f} MB)" if sizes else " (empty)"
 
 
 def bundled_models() -> Iterator[Check]:

@@ -1,13 +1,14 @@
-"""``sa2net models``: list, download, import and describe models."""
+"""``sa2net models``: list, describe, download, import, rename, delete and export models."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import FAILED, Messages, add_common, report
+from .common import FAILED, Messages, UsageError, add_common, report
 
 if TYPE_CHECKING:
     from ..engine.weights import ModelCard, ModelEntry
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("models", help="list, download, import and describe models")
+    parser = commands.add_parser(
+        "models", help="list, describe, download, import, rename, delete and export models"
+    )
     add_common(parser)
     parser.set_defaults(run=run_list, json=False)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
@@ -40,11 +43,40 @@ def add_parser(commands: Any) -> None:
     info.add_argument("model", metavar="NAME|FILE")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=run_info)
-    for action in (listing, download, importing, info):
+    others = _add_changes(actions)
+    for action in (listing, download, importing, info, *others):
         # Without a default, so that the flag before the action is not undone.
         action.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
+
+
+def _add_changes(actions: Any) -> list[argparse.ArgumentParser]:
+    rename: argparse.ArgumentParser = actions.add_parser(
+        "rename", help="give a model of your own another name"
+    )
+    rename.add_argument("name", metavar="NAME")
+    rename.add_argument("new", metavar="NEW")
+    rename.set_defaults(run=run_rename)
+
+    delete: argparse.ArgumentParser = actions.add_parser(
+        "delete", help="delete models of your own for good"
+    )
+    delete.add_argument("names", nargs="+", metavar="NAME")
+    delete.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    delete.set_defaults(run=run_delete)
+
+    export: argparse.ArgumentParser = actions.add_parser(
+        "export", help="write a model to a file, to import it elsewhere"
+    )
+    export.add_argument("name", metavar="NAME")
+    export.add_argument(
+        "-o", "--output", type=Path, default=Path(), metavar="FILE",
+        help="the .safetensors file to write, or a folder (default: the model's name, here)",
+    )  # fmt: skip
+    export.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    export.set_defaults(run=run_export)
+    return [rename, delete, export]
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -102,6 +134,43 @@ def run_import(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_rename(arguments: argparse.Namespace) -> int:
+    """Rename one of the user's own models."""
+    from ..engine.weights import rename_model
+
+    entry = rename_model(arguments.name, arguments.new)
+    print(f"{arguments.name} is renamed: {entry.name}")
+    return 0
+
+
+def run_delete(arguments: argparse.Namespace) -> int:
+    """Delete models of the user's own, each after a question; the others go on if one fails."""
+    from ..engine.weights import delete_model, find_model
+
+    if not arguments.yes and not sys.stdin.isatty():
+        raise UsageError("Deleting asks first, and there is nobody to answer: add --yes.")
+    failed = False
+    for name in arguments.names:
+        try:
+            find_model(name)  # before anybody is asked
+            if arguments.yes or input(f"Delete {name} for good? [y/N] ").strip().lower() == "y":
+                delete_model(name)
+                print(f"{name} is deleted")
+        except Exception as error:
+            report(error, arguments.debug, name)
+            failed = True
+    return FAILED if failed else 0
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write a model to a file."""
+    from ..engine.weights import export_model
+
+    path = export_model(arguments.name, arguments.output, overwrite=arguments.overwrite)
+    print(f"{arguments.name} is exported: {path}")
+    return 0
+
+
 def run_info(arguments: argparse.Namespace) -> int:
     """Show a model's card."""
     from ..engine import weights
@@ -126,6 +195,8 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
+    from ..engine.provenance import origin
+
     classes = ", ".join(
         f"{entry.name} {entry.color}{' (derived)' if entry.derived else ''}"
         for entry in card.classes
@@ -141,7 +212,6 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
         ("file", f"{card.file}, {card.bytes / 1e6:.1f} MB"),
         ("SHA-256", card.sha256),
         ("licence", f"{card.licence}{' (restricted)' if card.restricted else ''}"),
-        ("training data", card.training_data),
         ("citation", card.citation),
         ("network", f"width {card.base_channels}, {card.in_channels} channels in"),
         ("channels", ", ".join(card.channels)),
@@ -151,5 +221,5 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
         ("diameter", f"{card.diameter:g} pixels" if card.diameter else ""),
         ("result", card.result),
         ("threshold", f"{settings.threshold:g}, at least {settings.min_size} pixels"),
-        *[("figure", f"{f.name} {f.value:g}  ({f.command})") for f in card.figures],
+        *origin(card),
     ]

@@ -12,6 +12,7 @@ from .common import (
     FAILED,
     Messages,
     UsageError,
+    add_axes,
     add_common,
     add_labelling,
     add_model,
@@ -46,17 +47,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER")
     add_model(parser)
-    parser.add_argument(
-        "--axes",
-        type=_axes,
-        help="a letter of TZCYX for each axis of the images, in place of what the files say",
-    )
-    parser.add_argument(
-        "--channels",
-        type=_channels,
-        metavar="0,1,…",
-        help="the channels to use, counted from 0, in the model's order",
-    )
+    add_axes(parser)
     add_scale(parser)
     add_labelling(parser)
     parser.add_argument(
@@ -75,22 +66,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
     add_common(parser)
     parser.set_defaults(run=run)
-
-
-def _axes(text: str) -> str:
-    axes = text.upper()
-    if not {"Y", "X"} <= set(axes) <= set("TZCYX") or len(set(axes)) < len(axes):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} must have Y and X, may have T, Z and C, and each once, as ZCYX"
-        )
-    return axes
-
-
-def _channels(text: str) -> tuple[int, ...]:
-    parts = text.replace(",", " ").split()
-    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on, as 0,2")
-    return tuple(map(int, parts))
 
 
 def _kinds(text: str) -> tuple[str, ...]:

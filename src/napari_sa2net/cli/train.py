@@ -1,4 +1,4 @@
-"""``sa2net train``: make a model as a recipe says."""
+"""``sa2net train``: adapt a model to painted images, or make one as a recipe says."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import Messages, UsageError, add_common
+from . import fine_tune, train_options
+from .common import Messages, UsageError, add_axes, add_common, add_scale
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "train",
-        help="train a model as a recipe says",
-        description="Train a model as a recipe says, and save it with its card.",
+        help="adapt a model to painted images, or train one as a recipe says",
+        description="Fine-tune a model on images and what was painted over them, and save it "
+        "with its card. Ctrl-C ends the training and keeps the best so far; a second one aborts. "
+        "With --recipe, a model is made as a recipe says.",
+        epilog="Exit codes: 0 the model is saved, 1 it is not, 2 wrong usage, 130 aborted.",
     )
     parser.add_argument(
-        "--recipe", required=True, type=Path, metavar="FILE", help="TOML file, see recipes/"
-    )
-    parser.add_argument(
-        "--data", required=True, type=Path, metavar="FOLDER", help="holds the recipe's data sets"
+        "paths",
+        nargs="*",
+        metavar="IMAGES ANNOTATIONS",
+        help="images as 'sa2net segment' takes them, and at last their annotations: a file, a "
+        "folder or a quoted pattern of label images of the same names",
     )
     parser.add_argument(
         "-o",
@@ -28,32 +33,48 @@ def add_parser(commands: Any) -> None:
         type=Path,
         default=Path(),
         metavar="FILE",
-        help="the .safetensors file to write, or a folder (default: the recipe's name, here)",
+        help="the .safetensors file to write, or a folder (default: the model's name, here)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …")
     parser.add_argument(
         "--resume",
         type=Path,
-        metavar="FILE",
-        help="keep the state of the training in this file, and go on from it if it exists",
+        metavar="FOLDER",
+        help="keep the state of the training in this folder (of a recipe: in this file), and go "
+        "on from it if there is one; images are then not needed",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists")
     parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
+    recipe = parser.add_argument_group("as a recipe says")
+    recipe.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file, see recipes/")
+    recipe.add_argument("--data", type=Path, metavar="FOLDER", help="holds the recipe's data sets")
+    train_options.add_options(parser)
+    images = parser.add_argument_group("the images")
+    add_axes(images)
+    add_scale(images)
     add_common(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and save."""
-    output: Path = arguments.output
-    if output.is_dir():
-        output = output / f"{arguments.recipe.stem}.safetensors"
-    if output.suffix != ".safetensors":
-        raise UsageError(f"{output} must end in .safetensors: that is what models are saved as.")
-    if output.exists() and not arguments.overwrite:
-        raise UsageError(f"{output} exists already: --overwrite replaces it.")
+    if arguments.recipe is None:
+        if arguments.data is not None:
+            raise UsageError("--data goes with --recipe: give the recipe too.")
+        return fine_tune.run(arguments)
+    given = train_options.given(arguments)
+    if arguments.paths or given:
+        what = ", ".join(given) or arguments.paths[0]
+        raise UsageError(f"{what} does not go with --recipe, which says all of this itself.")
+    if arguments.data is None:
+        raise UsageError("--recipe needs --data, the folder with its data sets.")
+    return _run_recipe(arguments)
+
+
+def _run_recipe(arguments: argparse.Namespace) -> int:
     if not arguments.data.is_dir():
         raise UsageError(f"{arguments.data} is no folder: give the one with the data sets.")
+    output = fine_tune.output_file(arguments, arguments.recipe.stem)
     from .. import api
     from ..engine.files import ensure_folder
     from ..progress import ProgressBar
@@ -72,6 +93,5 @@ def run(arguments: argparse.Namespace) -> int:
             on_event=bar,
         )
     if not arguments.quiet:
-        print(f"{model.card.name} is trained: {output}")
-        print(f"Use it with  --model {output}  or add it with  sa2net models import {output}")
+        fine_tune.tell_how_to_use(model.card.name, output)
     return 0

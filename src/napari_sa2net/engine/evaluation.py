@@ -16,8 +16,9 @@ from scipy import ndimage
 from . import inference, metrics
 from .errors import InputError, SA2NetError
 from .events import Event, Message, Progress
-from .files import ImageFile, list_images, read_image
+from .files import ImageFile, read_image
 from .options import resolve_options
+from .pairing import by_name, of_paths
 from .weights import Model
 
 FIGURES = ("dice", "iou", "average_precision")
@@ -244,16 +245,16 @@ def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
 
 
 def _pairs(images: Any, masks: Any, names: Sequence[str] | None) -> list[tuple[str, Any, Any]]:
-    if _of_paths(images) != _of_paths(masks):
+    if of_paths(images) != of_paths(masks):
         raise InputError("Give images and masks both as arrays or both as paths.")
-    if not _of_paths(images):
+    if not of_paths(images):
         first, second = (list(x) if isinstance(x, (list, tuple)) else [x] for x in (images, masks))
         if len(first) != len(second):
             raise InputError(f"There are {len(first)} images and {len(second)} masks.")
         if not first:
             raise InputError("There is no image to evaluate.")
         return [(f"image {i}", a, b) for i, (a, b) in enumerate(zip(first, second, strict=True))]
-    pictures, truths = (_by_name(x) for x in (images, masks))
+    pictures, truths = (by_name(x) for x in (images, masks))
     if len(pictures) == len(truths) == 1 and names is None:
         (name, image), (mask,) = *pictures.items(), truths.values()
         return [(name, image, mask)]
@@ -269,22 +270,3 @@ def _pairs(images: Any, masks: Any, names: Sequence[str] | None) -> list[tuple[s
             "same name without the ending."
         )
     return [(name, pictures[name], truths[name]) for name in wanted]
-
-
-def _of_paths(given: Any) -> bool:
-    if isinstance(given, (list, tuple)):
-        return bool(given) and isinstance(given[0], (str, Path))
-    return isinstance(given, (str, Path))
-
-
-def _by_name(given: Any) -> dict[str, Path]:
-    files = list_images(given if isinstance(given, (list, tuple)) else [given])
-    named: dict[str, Path] = {}
-    for path in files:
-        name = ImageFile(None, "", path=path).name
-        if name in named:
-            raise InputError(
-                f"{named[name]} and {path} have the same name: evaluate them in separate runs."
-            )
-        named[name] = path
-    return named

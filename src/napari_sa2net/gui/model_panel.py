@@ -18,13 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from .job_state import size_text
+from .model_manager import WHERE, ManageButton
 
-WHERE = {
-    "bundled": "comes with the plugin",
-    "downloaded": "downloaded",
-    "imported": "imported",
-    "remote": "must be downloaded",
-}
 DEVICES = {
     "auto": "Automatic",
     "cuda": "NVIDIA GPU (cuda)",
@@ -53,6 +48,13 @@ def model_text(entry: Any) -> str:
 class ModelPanel(QWidget):  # type: ignore[misc]
     """Chooses model and device.
 
+    Parameters
+    ----------
+    controller
+        Of the viewer; with it there is a button that opens the window "Models".
+
+    Notes
+    -----
     ``changed`` is emitted when the model changes; ``download`` and ``import_file`` when their
     buttons are pressed.
     """
@@ -61,7 +63,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
     download = Signal()
     import_file = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, controller: Any = None) -> None:
         super().__init__()
         self._entries: list[Any] = []
         self.combo = QComboBox()
@@ -96,7 +98,14 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.addRow("&Model", self.combo)
+        choice = QHBoxLayout()
+        choice.addWidget(self.combo, 1)
+        if controller is not None:
+            self.manage_button = ManageButton(controller, self._name)
+            choice.addWidget(self.manage_button)
+        label = QLabel("&Model")
+        label.setBuddy(self.combo)
+        form.addRow(label, choice)
         form.addRow(self.about)
         form.addRow(buttons)
         form.addRow("&Device", self.device)
@@ -115,6 +124,9 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         """The model chosen (a ModelEntry), or None."""
         row = self.combo.currentIndex()
         return self._entries[row] if 0 <= row < len(self._entries) else None
+
+    def _name(self) -> str:
+        return "" if self.entry is None else str(self.entry.card.name)
 
     def set_entries(self, entries: list[Any], name: str = "") -> None:
         """Show these models, and choose the one called ``name``, else keep the choice."""

@@ -29,6 +29,7 @@ from .forms import DataclassForm, WheelGuard
 from .image_panel import ImagePanel
 from .job_state import acts_on_text, size_text
 from .messages import MessageArea
+from .model_manager import ask_for_model_file
 from .model_panel import ModelPanel
 from .resolve import Choices, is_stack, resolve
 from .scale_field import ScaleField
@@ -92,7 +93,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.image = ImagePanel(viewer)
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
-        self.model = ModelPanel()
+        self.model = ModelPanel(controller)
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
         self.all_planes = QCheckBox("… of all planes")
         self.acts_on = QLabel()
@@ -211,7 +212,6 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         for name, box in self.keep.items():
             box.setChecked(name in form["keep"])
         self.all_planes.setChecked(form["all_planes"])
-        self.scale.set_diameter(form["diameter"])
         self.labelling.set_value(form["labelling"])
 
     def _remember(self) -> None:
@@ -224,7 +224,6 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "device": choices.device,
             "keep": choices.keep,
             "all_planes": choices.all_planes,
-            "diameter": choices.diameter,
             "labelling": choices.labelling,
         }
 
@@ -305,14 +304,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.controller.download(entry.card.name)
 
     def _on_import(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self,
-            "Import a model file",
-            "",
-            "Models (*.safetensors *.pth *.pt *.ckpt *.pkl);;All files (*)",
-        )
-        if path:
-            self.controller.import_model(Path(path))
+        path = ask_for_model_file(self)
+        if path is not None:
+            self.controller.import_model(path)
 
     def _on_save(self) -> None:
         try:

@@ -1,0 +1,172 @@
+"""Pairs of images and annotations from arrays and files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..files import ImageFile, read_image
+from ..pairing import match_annotations, of_paths
+from .painting import Annotation, Meaning, Of, TrainingPair
+
+
+def read_pairs(
+    images: Any,
+    annotations: Any,
+    meaning: Meaning = "strokes",
+    of: Of = "classes",
+    **options: Any,
+) -> tuple[list[TrainingPair], list[str]]:
+    """Return pairs for a training, and remarks on them for a person.
+
+    Parameters
+    ----------
+    images
+        An array as ``segment`` takes it or a list of such, or paths: files, folders or patterns.
+    annotations
+        The same of whole numbers, without the channel axis, or of :class:`Annotation`. Files
+        belong to the images of the same name, see :func:`match_annotations`. A single array
+        belongs to ``images`` as a whole, which may then be a list of channels.
+    meaning, of
+        What the numbers mean, see :class:`Annotation`.
+    **options
+        Further fields of :class:`TrainingPair` for all pairs: ``axes``, ``rgb``, ``channels``,
+        ``diameter``, ``pixel_size``, ``planes``. They count before what a file says.
+
+    Raises
+    ------
+    InputError
+        If images and annotations do not pair up, or a file cannot be read.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    for name in ("channels", "planes"):
+        if name in options and np.ndim(options[name]) == 0:  # one number is welcome too
+            options[name] = (int(options[name]),)
+    if of_paths(images) != of_paths(annotations):
+        raise InputError("Give images and annotations both as arrays or both as paths.")
+    if of_paths(images):
+        return _from_files(images, annotations, meaning, of, options)
+    if not isinstance(annotations, (list, tuple)):
+        images, annotations = [images], [annotations]
+    elif not isinstance(images, (list, tuple)) or len(images) != len(annotations):
+        count = len(images) if isinstance(images, (list, tuple)) else 1
+        raise InputError(f"There are {count} images and {len(annotations)} annotations.")
+    pairs = []
+    for number, (image, painted) in enumerate(zip(images, annotations, strict=True), 1):
+        if not isinstance(painted, Annotation):
+            painted = Annotation(painted, meaning, of)
+        own: dict[str, Any] = {}
+        if isinstance(image, ImageFile):
+            own, image = _told_by(image), image.array
+        name = f"image {number}" if len(annotations) > 1 else "the image"
+        pairs.append(TrainingPair(image, painted, **{"name": name, **own, **options}))
+    return pairs, []
+
+
+def _told_by(file: ImageFile) -> dict[str, Any]:
+    return {"axes": file.axes, "rgb": file.rgb, "pixel_size": file.pixel_size, "name": file.name}
+
+
+def _from_files(
+    images: Any, annotations: Any, meaning: Meaning, of: Of, options: dict[str, Any]
+) -> tuple[list[TrainingPair], list[str]]:
+    matched, alone = match_annotations(images, annotations)
+    pairs, remarks = [], []
+    if alone:
+        remarks.append(
+            f"{len(matched)} of {len(matched) + alone} images have an annotation; the others are "
+            "not used."
+        )
+    for name, image_path, path in matched:
+        image = read_image(image_path)
+        own = {**_told_by(image), **options, "name": name}
+        if "axes" in options:
+            own["rgb"] = image.rgb and options["axes"].upper().endswith("C")
+        labels, axes = read_labels(path)
+        labels = _along(labels, axes, own["axes"].upper().replace("C", ""))
+        annotation, remark = _understood(Annotation(labels, meaning, of))
+        if remark:
+            remarks.append(f"{path.name}: {remark}")
+        pairs.append(TrainingPair(image.array, annotation, **own))
+    return pairs, remarks
+
+
+def read_labels(path: str | Path) -> tuple[Any, str]:
+    """Read an annotation file as whole numbers, with a letter of ``TZCYX`` for each axis.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds colours or fractions.
+    """
+    path = Path(path)
+    numbers = _palette_numbers(path)
+    if numbers is not None:
+        return numbers, "YX"
+    file = read_image(path)
+    array, axes = file.array, file.axes
+    if file.rgb:
+        array, axes = np.moveaxis(np.asarray(array), axes.index("C"), -1), axes.replace("C", "")
+        if not (array[..., 0] == array[..., 1]).all() or not (array[..., 0] == array[..., 2]).all():
+            raise InputError(
+                f"{path.name} is a picture in colours: save the annotation as labels, whole "
+                "numbers in 8 or 16 bits."
+            )
+        array = array[..., 0]
+    if array.dtype.kind == "b":
+        array = np.asarray(array).astype(np.uint8)
+    elif array.dtype.kind == "f":
+        values = np.asarray(array)
+        whole = np.isfinite(values).all() and bool((values == np.round(values)).all())
+        if not whole or np.abs(values).max(initial=0) >= 2**31:
+            raise InputError(
+                f"{path.name} holds fractions, not labels: save the annotation as whole numbers."
+            )
+        array = values.astype(np.int32)
+    return array, axes
+
+
+def _palette_numbers(path: Path) -> NDArray[Any] | None:
+    """Return the numbers behind the colours of a PNG with a palette: they are the labels."""
+    if path.suffix.lower() != ".png" or not path.is_file():
+        return None
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture) if picture.mode == "P" else None
+    except (OSError, ValueError, SyntaxError):  # read_image says what is wrong with it
+        return None
+
+
+def _along(labels: Any, axes: str, wanted: str) -> Any:
+    """Return labels with their axes in the order of the image's, and without axes of length 1.
+
+    What does not fit is left as it is: the training says what is wrong with it.
+    """
+    extra = [i for i, a in enumerate(axes) if a not in wanted and labels.shape[i] == 1]
+    if extra:
+        labels = np.asarray(labels).squeeze(tuple(extra))
+        axes = "".join(a for i, a in enumerate(axes) if i not in extra)
+    if axes != wanted and sorted(axes) == sorted(wanted):
+        labels = np.asarray(labels).transpose([axes.index(a) for a in wanted])
+    return labels
+
+
+def _understood(annotation: Annotation) -> tuple[Annotation, str]:
+    """Take a full mask of one number, such as 255, for one of the first class."""
+    labels = annotation.labels
+    if annotation.meaning != "mask" or not isinstance(labels, np.ndarray) or not labels.size:
+        return annotation, ""
+    top = labels.max()
+    one = top > 0 and bool(((labels == 0) | (labels == top)).all())
+    if not one or (top == 1 and annotation.of == "classes"):
+        return annotation, ""
+    remark = f"its one number, {top}, is taken for the first class, not for a single object."
+    painted = (labels == top).astype(np.uint8)
+    return replace(annotation, labels=painted, of="classes"), remark
