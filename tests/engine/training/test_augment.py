@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.training import augment
 from napari_sa2net.engine.training.augment import Augmentation, vary_intensity
 
@@ -87,3 +89,42 @@ def test_a_seed_gives_the_same_crop() -> None:
         crop(image, mask, 32, Augmentation(), np.random.default_rng(7))[0] for _ in range(2)
     )
     assert torch.equal(first, second)
+
+
+def test_right_angles_change_no_value() -> None:
+    image = np.random.default_rng(0).random((2, 64, 64), dtype=np.float32)
+    labels = np.arange(64 * 64, dtype=np.int32).reshape(64, 64)
+    rng = np.random.default_rng(1)
+    seen = set()
+    for _ in range(40):
+        out, out_labels = crop(image, labels, 64, Augmentation.named("light"), rng)
+        at = out_labels.long()
+        assert torch.equal(out, torch.from_numpy(image).flatten(1)[:, at])
+        seen.add(tuple(at[[0, 0, -1], [0, -1, 0]].tolist()))
+    assert len(seen) == 8
+
+
+def test_a_crop_holds_the_place_it_is_drawn_around() -> None:
+    labels = np.full((90, 200), -1, np.int32)
+    for place in ((0, 0), (89, 199), (40, 100)):
+        labels[:] = -1
+        labels[place] = 1
+        for name in ("none", "light", "full"):
+            at = (place[0] + 0.5, place[1] + 0.5)
+            image, rng = np.zeros((1, 90, 200), np.float32), np.random.default_rng(0)
+            held = [
+                bool(
+                    (crop(image, labels, 64, Augmentation.named(name), rng, place=at)[1] == 1).any()
+                )
+                for _ in range(30)
+            ]
+            # Made smaller, a single pixel can fall between those of the crop.
+            assert np.mean(held) > (0.6 if name == "full" else 0.99)
+
+
+def test_presets() -> None:
+    x = torch.rand(3, 16, 16)
+    same = vary_intensity(x, Augmentation.named("none"), np.random.default_rng(0))
+    assert torch.allclose(same, x, atol=1e-6)
+    with pytest.raises(InputError, match="none, light, full"):
+        Augmentation.named("wild")

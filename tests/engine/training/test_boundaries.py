@@ -41,3 +41,22 @@ def test_the_numbers_of_the_objects_do_not_matter() -> None:
     instances[4:16, 17:27] = 2
     renumbered = np.array([0, 900, 3])[instances]
     assert np.array_equal(classes_of(instances), classes_of(renumbered))
+
+
+def test_what_is_unknown_stays_so_and_makes_no_boundary() -> None:
+    instances = np.zeros((20, 20), int)
+    instances[5:15, 5:15] = 3
+    whole = classes_of(instances)
+    instances[:, 10:] = -1
+    classes = classes_of(instances)
+    assert (classes[:, 10:] == -1).all()
+    assert np.array_equal(classes[:, :10], whole[:, :10])
+
+
+def test_of_strokes_only_contacts_are_boundaries() -> None:
+    instances = np.full((20, 20), -1)
+    instances[5:9, 3:10], instances[5:9, 10:16], instances[15] = 1, 2, 0
+    classes = boundary_classes(torch.from_numpy(instances).float()[None], rim=False)[0].numpy()
+    assert (classes[5:9, 8:12] == BOUNDARY).all()
+    assert (classes == BOUNDARY).sum() == 16
+    assert (classes[15] == BACKGROUND).all()
