@@ -74,6 +74,23 @@ class Original:
                 yield Progress(done, len(indices), "plane")
         self._plain = None
 
+    def packed(self) -> dict[Key, tuple[int, bytes]] | None:
+        """Return checksum and compressed runs of each block; None until all are compressed."""
+        return self._blocks if self._plain is None else None
+
+    @classmethod
+    def from_packed(
+        cls,
+        shape: tuple[int, ...],
+        dtype: str,
+        sides: tuple[int, int],
+        blocks: dict[Key, tuple[int, bytes]],
+    ) -> Original:
+        """Make one from what :meth:`packed` returned."""
+        found = cls(np.zeros((0,) * len(shape), dtype), sides)
+        found.shape, found._blocks, found._plain = shape, blocks, None
+        return found
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Original:
         return self
 

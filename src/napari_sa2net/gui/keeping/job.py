@@ -35,8 +35,8 @@ class Job:
     over: bool = False
     described: dict[str, Any] | None = None
     """What of ``about`` is saved."""
-    attached: Original | None = None
-    """What of ``original`` is saved."""
+    attached: bool = False
+    """Whether ``original`` is saved."""
     sweep: Iterator[int] | None = None
     spent: float = 0.0
     """Seconds the running or last sweep took."""
@@ -46,3 +46,15 @@ class Job:
     unsaved: bool = False
     """Whether the index is behind the blocks."""
     committed: float = 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether what is kept beside the blocks is not what it should be."""
+        lacks_original = self.original is not None and not self.attached
+        return self.kept is not None and (self.about is not self.described or lacks_original)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is something to look at or to save."""
+        to_look = self.near or self.wanted or self.sweep is not None or self.over
+        return bool(to_look) or self.unsaved or self.is_behind

@@ -302,6 +302,8 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
             If it is gone, or open in another napari.
         """
         viewer = self.viewer
+        if viewer is None or self._closed:
+            raise InputError("The viewer was closed: open napari again to restore the painting.")
         found = PaintingSet.open(kept.folder)
         try:
             layer, damaged = self._rebuild(viewer, found, kept)

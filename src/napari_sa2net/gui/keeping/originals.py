@@ -10,11 +10,17 @@ from ..annotation_originals import Key, Original
 log = logging.getLogger(__name__)
 
 
-def pack(original: Original) -> bytes:
-    """Return ``original`` as bytes: a line of JSON that lists the blocks, then the blocks."""
+def pack(original: Original) -> bytes | None:
+    """Return ``original`` as bytes: a line of JSON that lists the blocks, then the blocks.
+
+    None as long as it is being compressed.
+    """
+    blocks = original.packed()
+    if blocks is None:
+        return None
     table = [
         [list(index), y, x, checksum, len(pixels)]
-        for (index, y, x), (checksum, pixels) in original.blocks.items()
+        for (index, y, x), (checksum, pixels) in blocks.items()
     ]
     head = {
         "shape": list(original.shape),
@@ -22,7 +28,7 @@ def pack(original: Original) -> bytes:
         "sides": list(original.sides),
         "blocks": table,
     }
-    parts = [pixels for _, pixels in original.blocks.values()]
+    parts = [pixels for _, pixels in blocks.values()]
     return b"".join([json.dumps(head).encode(), b"\n", *parts])
 
 
@@ -40,7 +46,7 @@ def unpack(content: bytes) -> Original | None:
             blocks[tuple(index), y, x] = (checksum, pixels)
             start += length
         y, x = head["sides"]
-        return Original(tuple(head["shape"]), str(head["dtype"]), (y, x), blocks)
+        return Original.from_packed(tuple(head["shape"]), str(head["dtype"]), (y, x), blocks)
     except (ValueError, KeyError, TypeError) as error:
         if content:
             log.warning("What a correction was before cannot be read: %s", error)

@@ -214,7 +214,7 @@ class Saver:
             self._failed = 0.0
             self._tell("info", "Paintings are being saved again.")
         with self._lock:
-            if not any(job.near or job.wanted or job.sweep or job.over for job in self._jobs):
+            if not any(job.is_pending for job in self._jobs):
                 self._idle.set()
         return min(pauses)
 
@@ -242,14 +242,15 @@ class Saver:
         near = self._compare_near(job, time.monotonic() + NEAR_SLICE)
         busy = near or self._sweep(job, time.monotonic() + SLICE)
         now = time.monotonic()
-        behind = job.unsaved or (job.kept is not None and job.about is not job.described)
-        if behind and (not busy or now - job.committed > COMMIT):
+        if (job.unsaved or job.is_behind) and (not busy or now - job.committed > COMMIT):
             self._commit(job)
         if job.over and not busy and not job.wanted:
             self._leave(job)
             return IDLE
         if busy:
             return NEAR_PAUSE if near else PAUSE
+        if job.is_behind:
+            return COMMIT
         return max(0.0, job.next_sweep - now) if job.wanted else IDLE
 
     def _compare_near(self, job: Job, until: float) -> bool:
@@ -328,7 +329,7 @@ class Saver:
         """Someone removed the files: save everything anew."""
         if job.kept is not None:
             job.kept.abandon()
-        job.kept = job.described = job.attached = None
+        job.kept, job.described, job.attached = None, None, False
         job.sums[:] = 0
         job.wanted, job.sweep, job.next_sweep = True, None, 0.0
 
@@ -339,13 +340,24 @@ class Saver:
         if about != job.described:
             job.kept.describe(about)
         job.described = about
-        if job.original is not None and job.original is not job.attached:
-            job.kept.attach(pack(job.original))
-            job.attached = job.original
+        self._attach(job, job.kept)
         job.kept.commit(about["name"], about["image"]["name"], sync=sync)
         job.unsaved, job.committed = False, time.monotonic()
         if sum(each.kept.size for each in self._jobs if each.kept) > self._measured + GROWN:
             self._look_at_room()
+
+    def _attach(self, job: Job, kept: PaintingSet) -> None:
+        """Save what the painting was before it was corrected, once that is compressed."""
+        if job.original is None or job.attached:
+            return
+        if job.over or self._deadline is not None:
+            for _ in job.original.pack():  # nothing to do if it has been done elsewhere
+                if self._deadline is not None and time.monotonic() > self._deadline:
+                    break
+        packed = pack(job.original)
+        if packed is not None:
+            kept.attach(packed)
+            job.attached = True
 
     def _look_at_room(self) -> None:
         self._measured = sum(job.kept.size for job in self._jobs if job.kept)
