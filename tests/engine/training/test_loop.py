@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sa2net.engine.errors import TrainingError
+from napari_sa2net.engine.errors import DeviceError, SA2NetError, TrainingError
 from napari_sa2net.engine.events import Message, StepDone, run
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.training.augment import Augmentation
-from napari_sa2net.engine.training.loop import fit, learning_rate_factor
+from napari_sa2net.engine.training.loop import Training, fit, learning_rate_factor
 from napari_sa2net.engine.training.samples import Sample, hard_weights
 from napari_sa2net.engine.training.settings import TrainingSettings
 
@@ -62,6 +62,44 @@ def test_stopped_and_resumed_equals_never_stopped(samples: list[Sample], tmp_pat
     assert messages == ["Going on at step 8 of 12."]
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_state_of_an_older_version_is_gone_on_with(samples: list[Sample], tmp_path: Path) -> None:
+    whole = run(fit(fresh(), samples, SETTINGS, Augmentation()))
+    state = tmp_path / "state.pt"
+    stopped = fit(fresh(), samples, SETTINGS, Augmentation(), state, "recipe")
+    next(event for event in stopped if isinstance(event, StepDone) and event.step == 8)
+    stopped.close()
+    older = torch.load(state, weights_only=True)
+    # These versions kept a scheduler of the learning rate, and its first value in the groups.
+    older["scheduler"] = {"last_epoch": 8}
+    older["optimizer"]["param_groups"][0]["initial_lr"] = SETTINGS.learning_rate
+    torch.save(older, state)
+    resumed = run(fit(fresh(), samples, SETTINGS, Augmentation(), state, "recipe"))
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_too_little_memory_is_explained(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> float:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Training, "_update", full)
+    with pytest.raises(DeviceError, match="smaller"):
+        run(fit(fresh(), samples, SETTINGS, Augmentation()))
+
+
+def test_an_error_of_torch_becomes_one_that_windows_show(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> float:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Training, "_update", broken)
+    with pytest.raises(SA2NetError, match="something else"):
+        run(fit(fresh(), samples, SETTINGS, Augmentation()))
 
 
 def test_the_state_of_another_training_is_refused(samples: list[Sample], tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 import time
@@ -139,7 +138,9 @@ class Job:
             states.write_samples(self.folder, self.samples)
             self._write_plan(0, 0)
         except (SA2NetError, OSError) as error:
-            self.folder = None  # a part of it is of no use
+            for part in (states.START, states.SAMPLES, states.PLAN):  # of no use alone
+                (self.folder / part).unlink(missing_ok=True)
+            self.folder = None
             yield Message(
                 f"The training cannot be kept on disk, and goes on without: {error}", warning=True
             )
@@ -149,8 +150,6 @@ class Job:
         choice = choose_device(device)
         yield Message(f"Running on {choice.reason}")
         parts = split(self.samples, self.settings.validation, seed=self.settings.seed)
-        if not parts.validation and self.settings.validation == 0:
-            parts = dataclasses.replace(parts, reason="Nothing was held out, as asked for.")
         if parts.reason:
             yield Message(parts.reason)
         self.made.network.to(choice.device)
@@ -298,4 +297,6 @@ def _foreground(asked: Preview, model: Model, device: str) -> NDArray[np.float32
     found = run(segment(asked.image, model, options))
     if found.probabilities is None:
         raise SA2NetError("The preview gave no probabilities.")
-    return (1 - found.stack.view(found.probabilities[:1], 0)[0].astype(np.float32)).clip(0, 1)
+    background = found.stack.view(found.probabilities[:1], 0)[0]
+    foreground: NDArray[np.float32] = 1 - background.astype(np.float32)
+    return foreground.clip(0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ EVALUATIONS = 20
 NEARLY = 0.01
 """Of two evaluations whose Dice differs by less, the later one is the better: it saw more."""
 
-MOST_BLOCKS = 48
+MOST_BLOCKS = 32
 """Held-out regions that are scored while training goes on; at its end all are."""
 
 FIXED_FROM = 0.7
@@ -93,7 +93,7 @@ class Painted(Training):
         self.fixed = False
         self._sums = [0.0, 0.0]
         self._counts: Counts = np.zeros(3)
-        self.stopping = lambda: False
+        self.stopping: Callable[[], bool] = lambda: False
         """Asked before every step."""
 
     # -- budget
@@ -204,12 +204,17 @@ class Painted(Training):
 
     # -- statistics
 
+    @property
+    def _fixed_early(self) -> float:
+        # What a random network measures says nothing of what it will be.
+        return 0.0 if self.started else 0.3
+
     def _fix_now(self) -> bool:
         how = self.settings.statistics
         if how == "auto":
-            small = self.batch < SMALL_BATCH and (self.started or self.step > 0)
-            return self.share >= (0.0 if small else FIXED_FROM)
-        return how == "model" and (self.started or self.share >= 0.1)
+            small = self.batch < SMALL_BATCH
+            return self.share >= (self._fixed_early if small else FIXED_FROM)
+        return how == "model" and self.share >= self._fixed_early
 
     def _measure_statistics(self) -> None:
         """Measure means and variances anew, over many patches, with the weights as they are.
@@ -223,6 +228,8 @@ class Painted(Training):
             for part in self.network.modules()
             if isinstance(part, nn.BatchNorm2d) and part.weight.requires_grad
         ]
+        if not norms:
+            return
         momenta = [norm.momentum for norm in norms]
         self.network.eval()
         for norm in norms:

@@ -53,15 +53,15 @@ def choose_classes(
             dataclasses.replace(colours[i], name=info) if isinstance(info, str) else info
             for i, info in enumerate(classes)
         )
-    if start is not None and [c.name for c in start.classes if not c.derived] == [
-        c.name for c in chosen
-    ]:
-        chosen += tuple(c for c in start.classes if c.derived)
-    elif not any(info.derived for info in chosen) and (instances or len(chosen) == 2):
-        derived = tuple(c for c in start.classes if c.derived) if start is not None else ()
-        taken = {info.name for info in chosen}
-        added = derived or ((BOUNDARY,) if instances else ())
-        chosen += tuple(info for info in added if info.name not in taken)
+    if any(info.derived for info in chosen):
+        return chosen
+    derived = tuple(c for c in start.classes if c.derived) if start is not None else ()
+    taken = {info.name for info in chosen}
+    known = start is not None and any(c.name in taken for c in start.classes[1:])
+    added = derived if known or instances or len(chosen) == 2 else ()
+    if instances and not added:
+        added = (BOUNDARY,)
+    chosen += tuple(info for info in added if info.name not in taken)
     return chosen
 
 
