@@ -71,11 +71,13 @@ class Window:
 
 
 def bright(shape: tuple[int, ...], *places: tuple[int, int]) -> np.ndarray:
-    """Return an image with squares of falling brightness."""
-    pixels = np.zeros(shape, np.float32)
+    """Return an image with round spots of falling brightness."""
+    rows, columns = np.indices(shape[-2:])
+    pixels = np.zeros(shape[-2:], np.float32)
     for rank, (y, x) in enumerate(places):
-        pixels[..., y - 30 : y + 30, x - 30 : x + 30] = 1 - 0.2 * rank
-    return pixels
+        spot = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * 25**2))
+        pixels = np.maximum(pixels, (1 - 0.2 * rank) * spot)
+    return np.broadcast_to(pixels, shape).astype(np.float32)
 
 
 @pytest.fixture

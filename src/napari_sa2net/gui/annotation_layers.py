@@ -154,7 +154,9 @@ def correct_prediction(
     note = note_of(labels_layer) or {}
     axes = layer_letters(labels_layer)
     of: Of = note.get("result") or guess(labels_layer, None).of
-    before = data if original is None else np.asarray(original).reshape(data.shape)
+    before = data
+    if original is not None and np.size(original) == data.size:
+        before = np.asarray(original).reshape(data.shape)
     if of == "classes" and card is not None:
         data, before = (_without_derived(values, card) for values in (data, before))
     layer = Labels(

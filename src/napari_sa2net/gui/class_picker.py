@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QSizePolicy, QWidget
 
 from .annotation_layers import class_colours, meaning_of, painted_classes
 from .watching import watch
@@ -33,7 +32,7 @@ class ClassPicker(QWidget):  # type: ignore[misc]
         self._viewer = viewer
         self._layer: Any = None
         self._stop: list[Any] = []
-        self.buttons: dict[int, QToolButton] = {}
+        self.buttons: dict[int, QPushButton] = {}
         """By the value they paint; :data:`ERASER` and :data:`NEW_OBJECT` have one too."""
         self._group = QButtonGroup(self)
         self._group.setExclusive(True)
@@ -91,10 +90,11 @@ class ClassPicker(QWidget):  # type: ignore[misc]
         for button in self.buttons.values():
             self._group.removeButton(button)
             self._grid.removeWidget(button)
+            button.hide()  # it is gone only when the event loop runs again
             button.deleteLater()
         self.buttons = {}
         for place, (value, (name, colour, tip)) in enumerate(entries.items()):
-            button = QToolButton()
+            button = QPushButton()
             button.setText(name)
             button.setCheckable(True)
             button.setToolTip(f"<qt>{tip}</qt>")
@@ -102,7 +102,6 @@ class ClassPicker(QWidget):  # type: ignore[misc]
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             if colour:
                 button.setIcon(_swatch(colour))
-                button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.clicked.connect(lambda _=False, value=value: self.pick(value))
             self._group.addButton(button)
             self._grid.addWidget(button, place // COLUMNS, place % COLUMNS)
