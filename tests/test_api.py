@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import napari_sa2net
-from napari_sa2net import api
+from napari_sa2net import api, tuning
+from napari_sa2net.driving import drive
 from napari_sa2net.engine import events
 from napari_sa2net.engine.errors import InputError, WeightsError
 from napari_sa2net.engine.events import Event, Message, Progress
@@ -181,7 +182,7 @@ def _noisy() -> Generator[Event, None, int]:
 
 def test_warnings_are_python_warnings_of_the_caller() -> None:
     with pytest.warns(UserWarning, match="the GPU is full") as caught:
-        assert api._drive(_noisy(), "", False, None) == 5
+        assert drive(_noisy(), "", False, None) == 5
     assert [w.filename for w in caught] == [__file__]
 
 
@@ -189,7 +190,7 @@ def test_who_listens_gets_no_python_warning() -> None:
     seen: list[Event] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        api._drive(_noisy(), "", False, seen.append)
+        drive(_noisy(), "", False, seen.append)
     assert len(seen) == 3
 
 
@@ -198,14 +199,26 @@ def test_a_bar_is_drawn_only_if_asked_for(capsys: pytest.CaptureFixture[str]) ->
         yield Progress(1, 2, "tile")
         yield Progress(5, 10, "byte")
 
-    api._drive(work(), "Working", False, None)
+    drive(work(), "Working", False, None)
     assert capsys.readouterr().err == ""
-    api._drive(work(), "Working", True, None)
+    drive(work(), "Working", True, None)
     told = capsys.readouterr()
     assert "Working" in told.err
     assert "/2 " in told.err
     assert "B/s" in told.err
     assert told.out == ""
+
+
+def test_the_bar_tells_loss_dice_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> Generator[Event, None, None]:
+        yield events.StepDone(1, 3, 0.5, 0.1, 1.0, 95.0)
+        yield events.Evaluated(1, {"validation Dice": 0.625, "validation loss": 0.25})
+        yield events.StepDone(2, 3, 0.4, 0.1, 1.0, 65.2)
+
+    drive(work(), "Training", True, None)
+    told = capsys.readouterr().err
+    assert "loss 0.500, 1:35 left" in told
+    assert "loss 0.400, validation Dice 0.625, 1:05 left" in told
 
 
 def test_train_saves_what_the_recipe_makes(
@@ -224,6 +237,93 @@ def test_train_saves_what_the_recipe_makes(
     assert given == ["r.toml", tmp_path, "cpu", tmp_path / "state.pt"]
     assert model is tiny_model
     assert api.load_model(out).card.num_classes == 3
+
+
+def painted() -> np.ndarray:
+    strokes = np.zeros(IMAGE.shape, np.uint8)
+    strokes[2:5, 2:40], strokes[20:23, 2:40] = 1, 2
+    return strokes
+
+
+def test_fine_tune_gives_a_model_that_segments(tiny_model: Any, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"steps": 2, "batch": 1, "patch": 32, "seed": 4, "validation": 0.0}
+    before = [p.clone() for p in tiny_model.network.parameters()]
+    seen: list[Event] = []
+    tuned = napari_sa2net.fine_tune(
+        IMAGE, painted(), tiny_model, "cpu", name="mine", output=tmp_path / "m.safetensors",
+        on_event=seen.append, **options,
+    )  # fmt: skip
+    assert tuned.card.name == "mine"
+    assert tuned.comparison.verdict == "not compared"
+    assert sum(isinstance(event, events.StepDone) for event in seen) == 2
+    assert all((a == b).all() for a, b in zip(before, tiny_model.network.parameters(), strict=True))
+    result = api.segment(IMAGE, tuned, "cpu")
+    assert result.labels.shape == IMAGE.shape
+    again = api.segment(IMAGE, tmp_path / "m.safetensors", "cpu")
+    assert np.array_equal(again.labels, result.labels)
+    assert not list(tuning.trainings_folder().glob("*"))  # it is over
+
+
+def test_fine_tune_goes_on_from_its_folder(tiny_model: Any, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(event: Event) -> None:
+        if isinstance(event, events.StepDone):
+            raise Enough
+
+    options: dict[str, Any] = {"steps": 3, "batch": 1, "patch": 32, "validation": 0.0}
+    folder = tmp_path / "state"
+    with pytest.raises(Enough):
+        api.fine_tune(
+            [IMAGE], [painted()], tiny_model, "cpu", state=folder, on_event=stop, **options
+        )
+    seen: list[Event] = []
+    tuned = api.fine_tune(device="cpu", state=folder, on_event=seen.append)
+    assert [event.step for event in seen if isinstance(event, events.StepDone)] == [2, 3]
+    straight = api.fine_tune(IMAGE, painted(), tiny_model, "cpu", **options)
+    for a, b in zip(tuned.network.parameters(), straight.network.parameters(), strict=True):
+        assert (a == b).all()
+
+
+def test_a_model_that_cannot_be_saved_is_not_lost(
+    tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    options: dict[str, Any] = {"steps": 1, "batch": 1, "patch": 32, "validation": 0.0}
+    with pytest.raises(WeightsError, match=r"Nothing is lost.*fine_tune\(state=") as caught:
+        api.fine_tune(
+            IMAGE, painted(), tiny_model, "cpu", output=tmp_path / "file" / "m", **options
+        )
+    (folder,) = tuning.trainings_folder().glob("*")
+    assert str(folder) in str(caught.value)
+    api.fine_tune(device="cpu", state=folder, output=tmp_path / "m.safetensors")
+    assert api.load_model(tmp_path / "m.safetensors").card.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"minuets": 3}, "minuets.*minutes"),
+        ({"minutes": 3, "steps": 4}, "minutes, steps, not several"),
+        ({"steps": 0}, "steps is 0"),
+        ({"base_channels": "wide"}, "base_channels is 'wide'"),
+    ],
+)
+def test_wrong_options_of_fine_tuning_are_named(
+    tiny_model: Any, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InputError, match=text):
+        api.fine_tune(IMAGE, painted(), tiny_model, "cpu", **options)
+
+
+def test_fine_tune_needs_something(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Give images and annotations"):
+        api.fine_tune(output="m.safetensors")
+    with pytest.raises(InputError, match="painted"):
+        api.fine_tune(IMAGE, painted() * 0, None, "cpu", output=tmp_path / "m.safetensors")
+    assert not list(tmp_path.glob("*"))
+    assert not list(tuning.trainings_folder().glob("*"))
 
 
 def test_import_checkpoint_reads_the_authors_files() -> None:

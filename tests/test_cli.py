@@ -93,7 +93,13 @@ def test_it_runs_as_a_module() -> None:
         ["segment", "a.png", "-o", "out", "--diameter", "0"],
         ["segment", "a.png", "-o", "out", "--save", "everything"],
         ["evaluate", "a.png"],
-        ["train", "--recipe", "r.toml"],
+        ["train", "a", "b", "--class", "axon:orange"],
+        ["train", "a", "b", "--class", ":#000000"],
+        ["train", "a", "b", "--minutes", "0"],
+        ["train", "a", "b", "--minutes", "1", "--steps", "9"],
+        ["train", "a", "b", "--mask", "--strokes"],
+        ["models", "rename", "a"],
+        ["models", "delete"],
     ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -350,6 +356,32 @@ def test_downloading_what_is_here_or_unknown(capsys: pytest.CaptureFixture[str])
     assert "nuclei is here already" in told.out
 
 
+def test_own_models_are_renamed_exported_and_deleted(
+    model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert main(["models", "import", model_file]) == 0
+    assert main(["models", "rename", "tiny", "my axons"]) == 0
+    assert "my-axons" in capsys.readouterr().out
+    export = ["models", "export", "my-axons", "-o", str(tmp_path)]
+    assert main(export) == 0
+    assert main(["models", "info", str(tmp_path / "my-axons.safetensors")]) == 0
+    assert "my-axons" in capsys.readouterr().out
+    assert main(export) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main([*export, "--overwrite"]) == 0
+    assert main(["models", "delete", "my-axons"]) == 2  # nobody can answer
+    assert "--yes" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "")
+    assert main(["models", "delete", "my-axons"]) == 0
+    assert main(["models", "delete", "typo", "nuclei", "my-axons", "--yes"]) == 1
+    told = capsys.readouterr()
+    assert "no model 'typo'" in told.err
+    assert "'nuclei' is a released one" in told.err
+    assert told.out == "my-axons is deleted\n"
+
+
 # --- train ---------------------------------------------------------------------------------------
 
 
@@ -460,7 +492,9 @@ def test_doctor_tells_versions_devices_and_folders() -> None:
     for name in ("Python", "torch", "napari", "numpy", "torch works", "devices"):
         assert found[name]["state"] == "ok"
     assert "cpu" in found["devices"]["text"]
-    assert "GB free, writable" in found["cache folder"]["text"]
+    for name in ("cache folder", "models folder", "trainings folder", "paintings folder"):
+        assert "(made when needed)" in found[name]["text"]
+        assert "GB free, writable" in found[name]["text"]
     wrong = [check for check in found.values() if check["state"] == "wrong"]
     assert done.returncode == bool(wrong)
     assert all(check["mend"] for check in wrong)
@@ -531,6 +565,13 @@ def test_doctor_finds_a_folder_that_cannot_be_written(
     check = doctor.folder("cache folder", tmp_path, "NAPARI_SA2NET_CACHE")
     assert check.state == "wrong"
     assert "NAPARI_SA2NET_CACHE" in check.mend
+
+
+def test_doctor_tells_how_full_a_folder_is(tmp_path: Path) -> None:
+    assert "(empty)" in doctor.folder("trainings folder", tmp_path, "X").text
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "state.pt").write_bytes(bytes(2_500_000))
+    assert "(holds 2.5 MB)" in doctor.folder("trainings folder", tmp_path, "X").text
 
 
 def test_doctor_finds_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

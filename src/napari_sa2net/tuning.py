@@ -18,7 +18,7 @@ from .engine.registry import free_name
 from .engine.training import fine_tuning, states
 from .engine.training.fine_tuning import FineTuned
 from .engine.training.job import Stoppable
-from .engine.training.painting import Meaning, Of
+from .engine.training.pairs import Meaning, Of
 from .engine.training.reading import read_pairs
 from .engine.training.settings import FineTuneSettings
 from .engine.weights import ClassInfo, Model
@@ -26,6 +26,7 @@ from .engine.weights import ClassInfo, Model
 logger = logging.getLogger(__name__)
 
 _BUDGETS = ("minutes", "epochs", "steps")
+GOES_ON = "The training that was kept goes on: images and options are those it began with."
 _ABOUT_IMAGES = ("axes", "rgb", "channels", "planes", "diameter", "pixel_size")
 
 
@@ -98,39 +99,44 @@ def fine_tune(
     """
     download(model, progress, on_event)
     folder = Path(state) if state is not None else None
-    own_folder = None  # so that nothing is lost if the model cannot be saved
-    if folder is None and output is not None:
-        folder = own_folder = new_state(name or Path(output).stem)
+    if output is not None:
+        name = name or Path(output).name.removesuffix(".safetensors")
+    running: dict[str, Any] = {"device": device, "control": control, "keep_worse": keep_worse}
     if folder is not None and (images is None or holds_training(folder)):
-        known = fine_tuning.resume(folder, device=device, control=control, keep_worse=keep_worse)
-        remark = "The images are not read again: the training that was kept goes on."
-        work = _telling([remark] if images is not None else [], known)
+        work = fine_tuning.resume(folder, **running)
+        if images is not None or options:
+            work = _telling([GOES_ON], work)
     elif images is None or annotations is None:
         raise InputError("Give images and annotations, or the folder of a training as state.")
     else:
-        settings, about_images, width = _sorted_options(options)
+        if folder is None and output is not None:
+            folder = new_state(name)  # so that nothing is lost if the model cannot be saved
+        settings, about_images, more = _sorted_options(options)
         pairs, remarks = read_pairs(images, annotations, meaning, of, **about_images)
-        work = _telling(
-            remarks,
-            fine_tuning.fine_tune(
-                pairs,
-                model,
-                settings,
-                name=name,
-                classes=classes,
-                device=device,
-                state=folder,
-                control=control,
-                keep_worse=keep_worse,
-                **width,
-            ),
-        )
-    tuned: FineTuned = drive(work, "Training", progress, on_event)
+        more |= {"name": name, "classes": classes, "state": folder}
+        work = _telling(remarks, fine_tuning.fine_tune(pairs, model, settings, **more, **running))
+    tuned = _train(work, folder, progress, on_event)
     if output is not None:
         drive(_saving(tuned, output, folder), "Saving", progress, on_event)
-    if own_folder is not None and is_new(tuned):
-        _discard(own_folder)
+        if state is None and folder is not None and is_new(tuned):
+            _discard(folder)
     return tuned
+
+
+def _train(
+    work: Generator[Event, None, FineTuned],
+    folder: Path | None,
+    progress: bool,
+    on_event: EventHandler | None,
+) -> FineTuned:
+    """Run a training; a folder that it made and left empty is removed if it fails."""
+    fresh = folder is not None and not folder.exists()
+    try:
+        return drive(work, "Training", progress, on_event)
+    except BaseException:
+        if folder is not None and fresh:
+            _remove_empty(folder)
+        raise
 
 
 def is_new(tuned: FineTuned) -> bool:
@@ -169,6 +175,14 @@ def _saving(
         weights.save_model(tuned, output)
     except SA2NetError as error:
         raise type(error)(f"{error} Nothing is lost: {again}) saves it then.") from error
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a training that did not even begin."""
+    try:
+        folder.rmdir()
+    except OSError:  # there is something in it, or nothing was made
+        logger.debug("%s stays", folder)
 
 
 def _discard(state: Path) -> None:

@@ -41,11 +41,11 @@ def tell_how_to_use(name: str, output: Path) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fine-tune and save."""
     _check(arguments)
-    start = "scratch" if arguments.scratch else Path(arguments.start or "nuclei").stem
-    wanted = arguments.name or f"{start}-fine-tuned"
+    start = Path(arguments.start or "nuclei").name.removesuffix(".safetensors")
+    wanted = arguments.name or f"{'scratch' if arguments.scratch else start}-fine-tuned"
     if arguments.output.suffix == ".safetensors" and not arguments.name:
         wanted = arguments.output.stem
-    output = output_file(arguments, wanted)
+    output = output_file(arguments, wanted.replace("/", "-"))
     from .. import tuning
     from ..engine.files import ensure_folder
     from ..engine.training.fine_tuning import Control

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.cards import ClassInfo, ModelCard, default_classes
 from ..engine.errors import InputError
+from .model_manager import ManageButton
 from .train_pairs import small_combo
 
 SCRATCH = "From scratch (a new network)"
@@ -83,11 +84,17 @@ class ClassRow(QWidget):  # type: ignore[misc]
 
 
 class StartPanel(QWidget):  # type: ignore[misc]
-    """Chooses what to start from, and which classes there are; ``changed`` when they do."""
+    """Chooses what to start from, and which classes there are; ``changed`` when they do.
+
+    Parameters
+    ----------
+    controller
+        The viewer's SegmentController; with it there is a button that opens the window "Models".
+    """
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, controller: Any = None) -> None:
         super().__init__()
         self._entries: list[Any] = []
         self.combo = small_combo(
@@ -120,7 +127,12 @@ class StartPanel(QWidget):  # type: ignore[misc]
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.addRow("Start from", self.combo)
+        choice = QHBoxLayout()
+        choice.addWidget(self.combo, 1)
+        if controller is not None:
+            self.manage_button = ManageButton(controller, lambda: self.model or "")
+            choice.addWidget(self.manage_button)
+        form.addRow("Start from", choice)
         form.addRow(self.about)
         form.addRow(self.define)
         form.addRow(self.editor)

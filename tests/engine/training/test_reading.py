@@ -13,7 +13,7 @@ from PIL import Image
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.files import write_image, write_labels
 from napari_sa2net.engine.pairing import match_annotations
-from napari_sa2net.engine.training.painting import Annotation
+from napari_sa2net.engine.training.pairs import Annotation
 from napari_sa2net.engine.training.reading import read_labels, read_pairs
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (24, 30), dtype=np.uint8)

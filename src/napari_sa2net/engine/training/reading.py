@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..files import ImageFile, read_image
 from ..pairing import match_annotations, of_paths
-from .painting import Annotation, Meaning, Of, TrainingPair
+from .pairs import Annotation, Meaning, Of, TrainingPair
 
 
 def read_pairs(
