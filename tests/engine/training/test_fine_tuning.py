@@ -23,6 +23,7 @@ from napari_sa2net.engine.training import job as job_module
 from napari_sa2net.engine.training.fine_tuning import Control, Preview, fine_tune, resume
 from napari_sa2net.engine.training.loop import Training
 from napari_sa2net.engine.training.painting import Annotation, TrainingPair
+from napari_sa2net.engine.training.scoring import Scores
 from napari_sa2net.engine.training.settings import FineTuneSettings
 from napari_sa2net.engine.training.states import delete_state, list_states
 from napari_sa2net.engine.weights import ClassInfo, Model, load_model, save_model
@@ -164,7 +165,6 @@ def test_only_the_steps_count_towards_the_minutes(pair: TrainingPair, tiny_model
     assert sum(step.seconds for step in steps[:-1]) < 3
     assert steps[-1].total == steps[-1].step
     assert steps[-1].left == 0
-    assert steps[0].learning_rate > steps[-1].learning_rate or len(steps) < 3
 
 
 def test_a_preview_comes_back_with_its_token(pair: TrainingPair, tiny_model: Model) -> None:
@@ -185,7 +185,6 @@ def test_a_preview_comes_back_with_its_token(pair: TrainingPair, tiny_model: Mod
 
 def test_new_classes_get_new_heads(pair: TrainingPair, tiny_model: Model) -> None:
     labels = np.asarray(pair.annotation.labels).copy()
-    labels[76] *= 1
     labels[76, labels[76] == 2] = 3
     three = replace(pair, annotation=Annotation(labels))
     classes = [ClassInfo("background", "#000000"), ClassInfo("axon"), ClassInfo("myelin")]
@@ -283,9 +282,11 @@ def test_a_full_disk_is_said_once_and_training_goes_on(
 def test_patience_ends_a_training_that_gets_no_better(
     pair: TrainingPair, tiny_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(FEW, steps=40, patience=2, learning_rate=1e-5)
+    same = Scores(np.array([[1.0, 1.0, 1.0]]), {1: np.array([[1.0, 1.0, 1.0]])}, 3, 1.0)
+    monkeypatch.setattr("napari_sa2net.engine.training.painted.score", lambda *_: same)
+    settings = replace(FEW, steps=20, patience=2)
     found = run(fine_tune([pair], tiny_model, settings))
-    assert found.trained.card.extra["training"]["steps"] < 40
+    assert found.trained.card.extra["training"]["steps"] == 3
 
 
 @pytest.mark.parametrize(

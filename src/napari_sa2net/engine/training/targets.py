@@ -179,8 +179,15 @@ def new_card(
         figures=tuple(figures),
         diameter=facts["diameter"],
         pixel_size=facts["pixel_size"],
-        extra=known,
+        extra=_known(known),
     )
+
+
+def _known(value: Any) -> Any:
+    """Return plain values as a card has them after it was saved: lists, and nothing unknown."""
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items() if v is not None}
+    return [_known(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def facts_of(
