@@ -49,7 +49,8 @@ def one_seed(
             "round": turn,
             "seconds": session.seconds,
             "steps": session.steps,
-            "wall": learned.wall,
+            "wall": session.wall,
+            "verdict": learned.verdict,
             "strokes": sum(a.strokes for a in session.annotators),
             "painted": session.painted,
             "share": session.share,
@@ -82,7 +83,7 @@ def show(setup: Setup, seeds: list[list[dict[str, Any]]], top: Any, plain: float
         lines.append(
             [
                 rows[0]["round"],
-                f"{medians(rows, 'seconds'):.0f}",
+                f"{medians(rows, 'seconds'):.0f} ({medians(rows, 'wall'):.0f})",
                 f"{medians(rows, 'steps'):.0f}",
                 f"{medians(rows, 'strokes'):.0f}",
                 f"{medians(rows, 'painted'):.0f} ({medians(rows, 'share'):.2%})",
@@ -90,7 +91,15 @@ def show(setup: Setup, seeds: list[list[dict[str, Any]]], top: Any, plain: float
                 spread([row["forest"] for row in rows]),
             ]
         )
-    head = ["round", "s of training", "steps", "strokes", "painted pixels", "Dice", "random forest"]
+    head = [
+        "round",
+        "s of training (in all)",
+        "steps",
+        "strokes",
+        "painted pixels",
+        "Dice",
+        "random forest",
+    ]
     print(table(head, lines))
     last = [rows[-1] for rows in seeds]
     found, forest = medians(last, "dice"), medians(last, "forest")

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from napari_sa2net.engine.training.fine_tuning import fine_tune
 from numpy.typing import NDArray
 
 from annotator import Annotator
 from fields import DataSet, Field, dice, mean_dice
 from napari_sa2net import segment
-from napari_sa2net.engine.events import Event, StepDone, run
+from napari_sa2net.engine.events import run
+from napari_sa2net.engine.training.fine_tuning import fine_tune
 from napari_sa2net.engine.training.painting import Annotation, TrainingPair
 from napari_sa2net.engine.training.settings import FineTuneSettings
 from napari_sa2net.engine.weights import ClassInfo, Model
@@ -71,9 +71,11 @@ class Learned:
     model: Model
     steps: int
     seconds: float
-    """Of training steps alone."""
+    """That count towards the budget."""
     wall: float
-    """In all."""
+    """In all: with reading, validation and comparison."""
+    verdict: str
+    """Of the comparison at the end; the start model was kept if it is "worse"."""
 
 
 def learn(
@@ -90,19 +92,15 @@ def learn(
         TrainingPair(field.image, Annotation(values, meaning, of), field.name, axes="YX")
         for field, values in zip(painted, labels, strict=True)
     ]
-    seconds: list[float] = []
-
-    def count(event: Event) -> None:
-        if isinstance(event, StepDone):
-            seconds.append(event.seconds)
-
     begin: Any = model or (None if setup.start == "scratch" else setup.start)
     classes = None if model is not None else setup.classes
     began = time.perf_counter()
     work = fine_tune(pairs, begin, settings, name="benchmark", classes=classes, device="cpu")
-    tuned = run(work, count)
+    tuned = run(work)
     wall = time.perf_counter() - began
-    return Learned(tuned, len(seconds), sum(seconds), wall)
+    facts = tuned.trained.card.extra["training"]
+    verdict = str(tuned.comparison.verdict)
+    return Learned(tuned, facts["steps"], facts["seconds"], wall, verdict)
 
 
 def learn_masks(setup: Setup, painted: Sequence[Field], seconds: float, seed: int) -> Learned:
@@ -151,6 +149,7 @@ class Session:
     rounds: int
     model: Model | None = None
     seconds: float = 0.0
+    wall: float = 0.0
     steps: int = 0
     turn: int = 0
     annotators: list[Annotator] = field(default_factory=list)
@@ -186,6 +185,7 @@ class Session:
         learned = learn(self.setup, self.fields, self.paintings, settings, self.model)
         self.model = learned.model
         self.seconds += learned.seconds
+        self.wall += learned.wall
         self.steps += learned.steps
         return learned
 

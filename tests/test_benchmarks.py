@@ -147,7 +147,9 @@ def setup(bench: Any) -> Any:
         margin=0.25,
     )
     protocol = bench("protocol")
-    settings = protocol.FineTuneSettings(budget="steps", steps=2, batch=2, patch=64)
+    settings = protocol.FineTuneSettings(
+        budget="steps", steps=2, batch=1, patch=32, augmentation="none", statistics="batch"
+    )
     return protocol.Setup(data_set, "nuclei", settings)
 
 
