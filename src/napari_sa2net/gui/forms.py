@@ -93,6 +93,8 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         layout.addWidget(self._spin)
         # A slider of two minutes in a day would be of no use.
         self._slider.setVisible(whole or high <= LIMITS[float][1])
+        if self._slider.isHidden():
+            layout.addStretch(1)
         self.setFocusProxy(self._spin if self._slider.isHidden() else self._slider)
         self._slider.valueChanged.connect(self._on_slider)
         self._slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))

@@ -52,3 +52,4 @@ class MainWidget(QWidget):  # type: ignore[misc]
         super().showEvent(event)
         self.controller.watch_window_of(self)
         self.trainer.watch_window_of(self)
+        self.train.keeper.watch_window_of(self)

@@ -7,17 +7,19 @@ from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..engine.errors import InputError
 from . import annotation_layers
+from .class_picker import ClassPicker
 from .image_panel import ImagePanel, parse_channels
 from .layers import comes_from, is_result, layer_id, note_of
 from .pairs import PairList
 from .scale_field import ScaleField
+from .watching import watch
 
 HOW = (
-    "Paint a few strokes on some objects and on the background between them. What you leave "
+    "Paint a few strokes on objects, and a few on the background between them. What stays "
     "unpainted is ignored."
 )
 
@@ -54,13 +56,16 @@ class AnnotatePanel(QWidget):  # type: ignore[misc]
             "<qt>Copies the predicted labels to a layer in which you can mend them. The model "
             "learns where you change something.</qt>"
         )
-        row = QHBoxLayout()
-        row.addWidget(self.new, 1)
-        row.addWidget(self.correct, 1)
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(0, 0, 0, 0)
-        self.column.addWidget(self.how)
-        self.column.addLayout(row)
+        self.picker = ClassPicker(viewer)
+        # napari's theme does not show which of the classes is taken up.
+        self.picker.setStyleSheet("QToolButton:checked { border: 2px solid palette(text); }")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.new)
+        column.addWidget(self.correct)
+        column.addWidget(self.how)
+        column.addWidget(self.picker)
+        watch(self, viewer.layers.selection.events.active, self.offer_classes)
         self.new.clicked.connect(lambda _: self._try(self._make_new))
         self.correct.clicked.connect(lambda _: self._try(self._make_copy))
 
@@ -95,6 +100,21 @@ class AnnotatePanel(QWidget):  # type: ignore[misc]
             raise InputError(self._image.problem or "Open an image first.")
         channels = None if image.rgb else parse_channels(self._image.channels.text())
         return self._pairs.add(painting, image, self._image.layers(), channels)
+
+    def offer_classes(self, _: Any = None) -> None:
+        """Show the classes of the painting at work: the one selected, else the last of the list."""
+        active = self._viewer.layers.selection.active
+        pair = None if active is None else self._pairs.of(active)
+        here = [one for one in self._pairs.pairs if one.sources == self._image.layers()]
+        pair = pair or (here[-1] if here else None)
+        self.picker.set_layer(None if pair is None else pair.painting, self._card())
+
+    def colour(self) -> None:
+        """Give the paintings made here the colours of the classes chosen now."""
+        for pair in self._pairs.pairs:
+            known = annotation_layers.meaning_of(pair.painting)
+            if known is not None and known[1] == "classes":
+                annotation_layers.recolour(pair.painting, known[0], self._card())
 
     def _prediction(self) -> Any:
         """Return the predicted labels: those selected, else the newest of the image chosen."""

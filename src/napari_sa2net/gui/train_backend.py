@@ -5,6 +5,7 @@ The window's tests put another object in its place.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -88,10 +89,19 @@ class TrainBackend:
         return trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{free_name(name, set())}"
 
     def discard(self, state: Path) -> None:
-        """Forget a training."""
-        import shutil
+        """Forget a training.
 
-        shutil.rmtree(state, ignore_errors=True)
+        Raises
+        ------
+        TrainingError
+            If its folder cannot be deleted.
+        """
+        from ..engine.training.states import PLAN, delete_state
+
+        if (state / PLAN).is_file():
+            delete_state(state)
+        elif state.is_dir():  # it ended before there was anything to keep
+            shutil.rmtree(state, ignore_errors=True)
 
     def load(self) -> Generator[Event, None, None]:
         """Import what a training needs."""

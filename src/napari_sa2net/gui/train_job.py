@@ -17,7 +17,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 
 from ..engine.errors import InputError, SA2NetError
-from ..engine.events import Evaluated, Event, StepDone
+from ..engine.events import Evaluated, Event, Previewed, StepDone
 from . import heavy
 from .annotation_regions import Query, WhereNext
 from .job_host import Finish, JobHost
@@ -219,8 +219,15 @@ class TrainController(JobHost):
 
     def _decide(self, result: Finished, decision: str) -> None:
         result.decision, result.save_failed = decision, False
-        self.backend.discard(result.state)
+        self._forget(result.state)
+        self.preview.remove(self._viewer())
         self.changed.emit()
+
+    def _forget(self, state: Path) -> None:
+        try:
+            self.backend.discard(state)
+        except SA2NetError as error:
+            self.note(str(error), "warning")
         self.offers_changed.emit()
 
     # --- where next ------------------------------------------------------------------------
@@ -255,8 +262,7 @@ class TrainController(JobHost):
 
     def discard(self, saved: Any) -> None:
         """Forget a training."""
-        self.backend.discard(saved.path)
-        self.offers_changed.emit()
+        self._forget(saved.path)
 
     # --- running ---------------------------------------------------------------------------
 
@@ -267,7 +273,7 @@ class TrainController(JobHost):
             self.result.save_failed = True
         given_up = outcome.status == "cancelled" and not self._closed
         if given_up and stop is not None and stop.stopping and self._folder is not None:
-            self.backend.discard(self._folder)
+            self._forget(self._folder)
             self.note(DISCARDED)
         super()._ended(kind, outcome, finish)
         if not self._closed:
@@ -281,14 +287,14 @@ class TrainController(JobHost):
             self.preview.update(self._viewer())
         elif isinstance(event, Evaluated):
             self._add(event)
-        elif hasattr(event, "foreground"):
+        elif isinstance(event, Previewed):
             self._show_preview(event)
 
     def _add(self, event: StepDone | Evaluated) -> None:
         self.history.add(event)
         self.progressed.emit()
 
-    def _show_preview(self, event: Any) -> None:
+    def _show_preview(self, event: Previewed) -> None:
         try:
             self.preview.write(self._viewer(), event.token, event.foreground)
         except Exception as error:  # a preview must not end a training

@@ -46,7 +46,7 @@ def small_combo(tip: str) -> QComboBox:
     """Return a combo box that fits a narrow dock."""
     combo = QComboBox()
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(6)
+    combo.setMinimumContentsLength(4)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     combo.setToolTip(tip)
     return combo
@@ -80,6 +80,7 @@ class PairRow(QFrame):  # type: ignore[misc]
             self.of.addItem(text, name)
         self.values = QLabel()
         self.values.setWordWrap(True)
+        self.values.setMinimumWidth(1)
         self.region = small_combo(
             "<qt>A Shapes layer can limit what counts: outside its shapes nothing is learned "
             "from.</qt>"
@@ -100,13 +101,14 @@ class PairRow(QFrame):  # type: ignore[misc]
         head.addWidget(self.remove)
         means = QHBoxLayout()
         means.setContentsMargins(0, 0, 0, 0)
+        means.addWidget(QLabel("It is"))
         means.addWidget(self.meaning, 1)
         means.addWidget(QLabel("of"))
         means.addWidget(self.of, 1)
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.addRow("It is", means)
+        form.addRow(means)
         form.addRow(self.values)
         form.addRow("Counts", self.region)
         if original_of(self.pair.painting) is not None:
@@ -125,13 +127,14 @@ class PairRow(QFrame):  # type: ignore[misc]
         box = QWidget()
         row = QHBoxLayout(box)
         row.setContentsMargins(0, 0, 0, 0)
-        check = QCheckBox("The rest is right; weight")
+        check = QCheckBox("The rest is right:")
         check.setToolTip(
             "<qt>This is a corrected prediction: the model learns where you changed it, and a "
             "little around that. Tick this if you looked at the rest and accept it: then it "
             "counts too, at this lower weight.</qt>"
         )
         weight = QDoubleSpinBox()
+        weight.setPrefix("× ")
         weight.setRange(0.05, 1.0)
         weight.setSingleStep(0.05)
         weight.setValue(self.pair.accepted or 0.3)

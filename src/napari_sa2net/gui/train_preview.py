@@ -63,6 +63,12 @@ class TrainingPreview:
         """End with it: nothing of the image is held any more."""
         self._view = None
 
+    def remove(self, viewer: Any) -> None:
+        """Take the layer away: the person has decided, and Segment shows more."""
+        if self._layer is not None and self._layer in viewer.layers:
+            viewer.layers.remove(self._layer)
+        self._layer = None
+
     def update(self, viewer: Any) -> None:
         """Note what the canvas shows."""
         shown = self._shown

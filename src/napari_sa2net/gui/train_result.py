@@ -26,23 +26,16 @@ VERDICTS = {
     "too close to call": ("Too close to call.", "#e0a030"),
     "not compared": ("They could not be compared.", "#e0a030"),
 }
+COLOURS = ("#8a8a8a", "#56b4e9")
+"""Of the bars of the start model and the new one."""
 NOTHING = "After a training, the start model and the new one are compared here."
-
-
-def counts_text(comparison: Any) -> str:
-    """Say on how much the two were compared."""
-    if comparison.verdict == "not compared":
-        return ""
-    blocks = "1 block" if comparison.blocks == 1 else f"{comparison.blocks} blocks"
-    return f"Measured on {comparison.pixels:,} painted pixels in {blocks} not trained on."
 
 
 def classes_text(comparison: Any) -> str:
     """Return a line for each class, where there are several."""
-    table = comparison.per_class or {}
+    table = comparison.per_class
     lines = []
-    for name, values in table.items() if len(table) > 1 else ():
-        before, after = values if isinstance(values, tuple | list) else (None, values)
+    for name, (before, after) in table.items() if len(table) > 1 else ():
         start = "–" if before is None else f"{before:.2f}"
         lines.append(f"{html.escape(str(name))}: {start} → {after:.2f}")
     return "<br>".join(lines)
@@ -68,8 +61,8 @@ class ResultPanel(QWidget):  # type: ignore[misc]
         self.names = (QLabel("Start model"), QLabel("New model"))
         self.values = (QLabel(), QLabel())
         self.bars = (QProgressBar(), QProgressBar())
-        self.text, self.classes, self.counts = QLabel(), QLabel(), QLabel()
-        for label in (self.verdict, self.text, self.classes, self.counts, self.names[0]):
+        self.text, self.classes = QLabel(), QLabel()
+        for label in (self.verdict, self.text, self.classes):
             label.setWordWrap(True)
         self.name = QLineEdit()
         self.name.setAccessibleName("Name of the new model")
@@ -95,6 +88,7 @@ class ResultPanel(QWidget):  # type: ignore[misc]
             bar.setRange(0, 1000)
             bar.setTextVisible(False)
             bar.setFixedHeight(10)
+            bar.setStyleSheet(f"QProgressBar::chunk {{ background-color: {COLOURS[row]}; }}")
             grid.addWidget(self.names[row], row, 0)
             grid.addWidget(bar, row, 1)
             grid.addWidget(self.values[row], row, 2)
@@ -110,7 +104,7 @@ class ResultPanel(QWidget):  # type: ignore[misc]
         row.addWidget(self.start_button, 1)
         column = QVBoxLayout(self.box)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.verdict, self.figures, self.classes, self.counts, self.text):
+        for widget in (self.verdict, self.figures, self.classes, self.text):
             column.addWidget(widget)
         for widget in (self.naming, self.buttons, self.elsewhere_button):
             column.addWidget(widget)
@@ -140,15 +134,13 @@ class ResultPanel(QWidget):  # type: ignore[misc]
     def _compare(self, comparison: Any) -> None:
         said, colour = VERDICTS[comparison.verdict]
         self.verdict.setText(f'<b><span style="color: {colour}">■</span> {said}</b>')
-        compared = comparison.verdict != "not compared"
-        self.figures.setVisible(compared)
+        self.figures.setVisible(comparison.after is not None)
         for place, value in enumerate((comparison.before, comparison.after)):
-            known = value is not None and value == value
+            known = value is not None
             self.bars[place].setValue(round(1000 * value) if known else 0)
             self.values[place].setText(f"Dice <b>{value:.3f}</b>" if known else "–")
         for label, text in (
             (self.classes, classes_text(comparison)),
-            (self.counts, counts_text(comparison)),
             (self.text, html.escape(comparison.text)),
         ):
             label.setText(text)

@@ -16,13 +16,26 @@ BUDGETS = ("minutes", "epochs", "steps")
 """Fields of which only the one that the budget names counts."""
 
 
+LABELS = {
+    "budget": "Ends after",
+    "patch": "Patch size",
+    "frozen": "Keep as it is",
+    "validation": "Held out",
+    "patience": "Stop early after",
+    "warmup": "Warm-up",
+    "average": "Averaging",
+    "statistics": "Normalisation",
+}
+"""Where a field's own name would not do."""
+
+
 def labels_of(settings: Any) -> dict[str, str]:
     """Return the label of each setting that has a control."""
     found = {}
     for field in dataclasses.fields(settings):
         if isinstance(getattr(settings, field.name), bool | int | float | str):
             plain = field.name.replace("_", " ").capitalize()
-            found[field.name] = str(field.metadata.get("label", plain))
+            found[field.name] = LABELS.get(field.name, plain)
     return found
 
 

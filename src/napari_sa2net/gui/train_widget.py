@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -21,12 +21,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..engine.errors import InputError
 from . import annotation_layers
-from .annotation_regions import Query
 from .forms import WheelGuard
 from .image_panel import ImagePanel, parse_channels
 from .job_state import size_text
+from .keeping import KeptPanel, keeper_of
 from .messages import MessageArea
 from .plots import LearningPlot
 from .scale_field import ScaleField
@@ -39,6 +38,7 @@ from .train_preview import Shown
 from .train_result import ResultPanel
 from .train_settings import SettingsPanel, budget_text
 from .train_setup import StartPanel
+from .train_where import WherePanel
 
 VERBS = {"train": "Fine-tuning", "keep": "Saving", "look": "Asking the model"}
 MODEL_FILES = "Models (*.safetensors)"
@@ -63,7 +63,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.image.combo.setToolTip("The image to paint on. It follows the layer you select.")
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
-        self.start = StartPanel()
+        self.start = StartPanel(controller.segment)
         self.annotate = AnnotatePanel(
             viewer,
             self.image,
@@ -73,12 +73,14 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             lambda: controller.segment.shown,
         )
         self.pairs = PairsPanel(viewer, controller.pairs, self.start.card, self._on_add)
-        self.where = QPushButton("Show the next place")
+        self.where = WherePanel(self.image, controller.pairs)
         self.settings = SettingsPanel(controller.backend.settings())
-        self.preview = QCheckBox("Show in the view what it sees while it learns")
+        self.preview = QCheckBox("Show what it sees as it learns")
         self.device = QLabel()
         self.plot = LearningPlot()
         self.result = ResultPanel()
+        self.keeper = keeper_of(viewer)
+        self.kept = KeptPanel(self.keeper)
         self.trainings = Offers(
             "Resume",
             "Discard",
@@ -90,6 +92,9 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.progress = QProgressBar()
         self.status = QLabel()
         self.messages = MessageArea()
+        self._scrolling = QTimer(self)
+        self._scrolling.setSingleShot(True)
+        self._scrolling.timeout.connect(self._scroll_down)
         self._lay_out()
         self._connect()
         self._restore()
@@ -109,20 +114,15 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             "<qt>A layer over the image shows how likely each pixel in view belongs to an object, "
             "every few seconds. It takes a little of the computer's time.</qt>"
         )
-        where = QLabel("Goes to an unpainted place where the model is unsure: paint there next.")
-        where.setWordWrap(True)
-        self.where.setToolTip(
-            "<qt>Where the network's four stages disagree most, the next stroke teaches most. "
-            "Press again for further places.</qt>"
-        )
         self.page = page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(2, 2, 6, 2)
+        column.addWidget(self.kept)
         column.addWidget(self.trainings)
         column.addWidget(_group("Image and model", self.image, self.start))
         column.addWidget(_group("1 · Annotate", self.annotate))
         column.addWidget(_group("2 · What the painting means", self.pairs))
-        column.addWidget(_group("3 · Where next?", where, self.where))
+        column.addWidget(_group("3 · Where next?", self.where))
         column.addWidget(_group("4 · Fine-tune", self.settings, self.preview, self.device))
         self.outcome = _group("5 · Better or worse?", self.plot, self.result)
         column.addWidget(self.outcome)
@@ -156,14 +156,17 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.annotate.failed.connect(controller.fail)
         self.settings.changed.connect(self._summarise)
         self.pairs.changed.connect(self._summarise)
+        self.pairs.changed.connect(self.annotate.offer_classes)
         self.preview.toggled.connect(self._on_preview)
-        self.where.clicked.connect(lambda _: self._on_where())
+        self.where.failed.connect(controller.fail)
+        self.where.button.clicked.connect(lambda _: self._on_where())
         self.train.clicked.connect(lambda _: self._on_train())
         self.pause.clicked.connect(controller.pause)
         self.stop.clicked.connect(lambda _: controller.stop())
         self.result.keep.connect(controller.keep)
         self.result.keep_start.connect(controller.keep_start)
         self.result.elsewhere.connect(self._on_elsewhere)
+        self.kept.restored.connect(controller.pairs.adopt)
         self.trainings.taken.connect(self._on_resume)
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
@@ -225,10 +228,12 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         for pair in self.controller.pairs.pairs:
             if image is not None and pair.sources == self.image.layers():
                 pair.axes, pair.channels = image.axes, self._channels()
+        self.annotate.offer_classes()
         self._look()
 
     def _on_start(self) -> None:
         self.scale.set_card(self.start.card())
+        self.annotate.colour()
         self.pairs.refresh()
         self._look()
         self._summarise()
@@ -277,28 +282,17 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             guessed = annotation_layers.guess(layer, self.start.card())
             self.pairs.told(layer, guessed.why)
             self.annotate.pair(layer)
+            self.keeper.watch(layer, self.image.layer)
         except Exception as error:
             self.controller.fail(error)
 
     def _on_where(self) -> None:
-        image, entry = self.image.image, self.start.entry
-        if image is None or entry is None:
-            nothing = self.image.problem or "Open an image first."
-            scratch = "A new network cannot be asked: choose a model under “Start from” first."
-            self.controller.fail(InputError(nothing if image is None else scratch))
-            return
-        sources = self.image.layers()
-        paintings = [p.painting for p in self.controller.pairs.pairs if p.sources == sources]
-        self.controller.where_next(
-            Query(
-                layer=self.image.layer,
-                image=image,
-                annotations=paintings,
-                card=entry.card,
-                channels=None if image.rgb else self._channels(),
-                diameter=self.scale.diameter(),
-                device=self.settings.device_name(),
-            )
+        self.where.ask(
+            self.start.entry,
+            self._channels(),
+            self.scale.diameter(),
+            self.settings.device_name(),
+            self.controller.where_next,
         )
 
     def _on_train(self) -> None:
@@ -319,7 +313,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         if entry is not None and entry.status == "remote" and not self._may_download(entry.card):
             return
         self.controller.train(plan, self.scale.diameter())
-        self.scroll.ensureWidgetVisible(self.outcome)
 
     def _may_download(self, card: Any) -> bool:
         text = f"The model “{card.name}” must be downloaded first ({size_text(card.bytes)})."
@@ -343,7 +336,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def _on_resume(self, saved: Any) -> None:
         self.controller.resume(saved, self.settings.device_name())
-        self.scroll.ensureWidgetVisible(self.outcome)
 
     def _on_discard(self, saved: Any) -> None:
         if self.ask(f"Forget the training of “{saved.name}” for good?"):
@@ -355,7 +347,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         state, result = self.controller.state, self.controller.result
         training = state.kind == "train"
         self.train.setEnabled(not state.busy)
-        self.where.setEnabled(not state.busy)
+        self.where.button.setEnabled(not state.busy)
         self.pause.setEnabled(training and state.total > 1 and not state.cancelling)
         self.pause.setChecked(state.paused)
         self.pause.setText("Resume" if state.paused else "P&ause")
@@ -370,12 +362,27 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.device.setVisible(bool(self.controller.device))
         if self.preview.isChecked() != self.controller.preview.on:
             self.preview.setChecked(self.controller.preview.on)
+        arrived = result is not None and self.result.box.isHidden()
         self.result.show_result(result, busy=state.busy)
+        if arrived:
+            self._show_outcome()
         self.messages.show_notes(self.controller.notes)
 
     def _show_progress(self) -> None:
-        if self.isVisible():
-            self.plot.show_history(self.controller.history)
+        if not self.isVisible():
+            return
+        new = self.plot.isHidden()
+        self.plot.show_history(self.controller.history)
+        if new and not self.plot.isHidden():
+            self._show_outcome()
+
+    def _show_outcome(self) -> None:
+        """Scroll to the curves and the result, once they have their places."""
+        self._scrolling.start(50)
+
+    def _scroll_down(self) -> None:
+        bar = self.scroll.verticalScrollBar()
+        bar.setValue(bar.maximum())
 
     def _list_offers(self) -> None:
         offers = [(saved, training_text(saved)) for saved in self.controller.offers()]

@@ -168,6 +168,7 @@ class Task(QObject):  # type: ignore[misc]
         super().__init__()
         self.description = description
         self._bar: Any = None
+        self._drawing = False
         self._outcome: Outcome | None = None
         self._cancelled = False
         self._over = False
@@ -218,13 +219,23 @@ class Task(QObject):  # type: ignore[misc]
     def _on_event(self, event: Event) -> None:
         if self._over:
             return
-        if self.description and isinstance(event, Progress):
-            self._show_in_activity(event)
-        elif self.description and isinstance(event, StepDone):
-            # In hundredths, as a training with a budget of time does not know its steps.
-            part = round(100 * event.step / max(1, event.total))
-            self._show_in_activity(Progress(part, 100, "%"))
         self.event.emit(event)
+        # napari's bar lets other events in while it draws: those of this task must not draw too,
+        # or each would wait for the next.
+        if not self.description or self._drawing or self._over:
+            return
+        self._drawing = True
+        try:
+            if isinstance(event, Progress):
+                self._show_in_activity(event)
+            elif isinstance(event, StepDone):
+                # In hundredths, as a training with a budget of time does not know its steps.
+                part = round(100 * event.step / max(1, event.total))
+                self._show_in_activity(Progress(part, 100, "%"))
+        finally:
+            self._drawing = False
+        if self._over:
+            self._close_bar()
 
     def _show_in_activity(self, event: Progress) -> None:
         if self._bar is not None and self._bar.total != event.total:
@@ -234,6 +245,11 @@ class Task(QObject):  # type: ignore[misc]
             self._bar = activity_bar(total=event.total, desc=self.description)
         if event.done > self._bar.n:
             self._bar.update(event.done - self._bar.n)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def _on_returned(self, result: Any) -> None:
         self._outcome = Outcome("done", result)
@@ -245,8 +261,8 @@ class Task(QObject):  # type: ignore[misc]
         if self._over:
             return
         self._over = True
-        if self._bar is not None:
-            self._bar.close()
+        if not self._drawing:
+            self._close_bar()
         outcome = self._outcome or Outcome("cancelled")
         if self._cancelled and outcome.status == "done":
             outcome = Outcome("cancelled")

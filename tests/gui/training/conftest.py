@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import pytest
 from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.events import Evaluated, Event, Message, Previewed, Progress, StepDone
 from napari_sa2net.engine.registry import ModelEntry
+from napari_sa2net.engine.training.comparison import Comparison
 from napari_sa2net.engine.training.settings import FineTuneSettings
 from napari_sa2net.gui.train_backend import LookAt, Plan, StopSignal
-
 
 CARD = ModelCard(
     name="own",
@@ -28,21 +28,6 @@ CARD = ModelCard(
         ClassInfo("boundary", "#0000ff", derived=True),
     ),
 )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Stands in for the engine's."""
-
-    before: float | None = 0.61
-    after: float = 0.78
-    per_class: dict[str, Any] = field(default_factory=dict)
-    pixels: int = 3412
-    blocks: int = 6
-    verdict: str = "better"
-    low: float = 0.05
-    high: float = 0.22
-    text: str = "Strokes are drawn where the start model failed, which flatters the new one."
 
 
 @dataclass(frozen=True)
@@ -153,7 +138,9 @@ class FakeTraining:
                         yield Previewed(step, view, np.full(shape, part, np.float32))
             if self.error is not None:
                 raise self.error
-            return Tuned("start", f"new {name}", Comparison(verdict=self.verdict))
+            text = f"Dice 0.61 before and 0.78 after, on 3412 held-out pixels: {self.verdict}."
+            comparison = Comparison(0.61, 0.78, self.verdict, text, {}, 3412, 6, 0.05, 0.22)
+            return Tuned("start", f"new {name}", comparison)
         finally:
             self.running -= 1
 

@@ -38,7 +38,7 @@ def test_paint_train_and_keep(qtbot: Any, painted: Any, training: Any) -> None:
     assert "better" in result.verdict.text()
     assert "0.610" in result.values[0].text()
     assert "0.780" in result.values[1].text()
-    assert "3,412 painted pixels" in result.counts.text()
+    assert "3412 held-out pixels" in result.text.text()
     assert result.name.text() == "cells"
     result.name.setText("my cells")
     result.new_button.click()
