@@ -39,7 +39,7 @@ class Job:
     """Whether ``original`` is saved."""
     sweep: Iterator[int] | None = None
     spent: float = 0.0
-    """Seconds the running or last sweep took."""
+    """Seconds of the processor that the running or last sweep took."""
     next_sweep: float = 0.0
     """Not to begin before this time."""
     last_sweep: float = 0.0

@@ -44,8 +44,8 @@ SLICE, PAUSE = 0.010, 0.030
 """Seconds of sweeping, and of resting after them: a quarter of a core."""
 NEAR_SLICE, NEAR_PAUSE = 0.040, 0.010
 """The same for blocks in which something was painted for certain or nearly so."""
-REST = 8
-"""Times the seconds a sweep took that pass until the next one may begin."""
+REST = 3
+"""Times the processor's seconds of a sweep that pass until the next one may begin."""
 IDLE = 60.0
 """Seconds between two sweeps when napari told of no change."""
 COMMIT = 1.0
@@ -267,10 +267,10 @@ class Saver:
 
     def _sweep(self, job: Job, until: float) -> bool:
         """Go on with the sweep over all blocks, or begin one; return whether it is under way."""
-        began = time.monotonic()
+        began, now = time.thread_time(), time.monotonic()
         if job.sweep is None:
-            idle = began - job.last_sweep > max(IDLE, 100 * job.spent)
-            due = began >= job.next_sweep or job.over or self._deadline is not None
+            idle = now - job.last_sweep > max(IDLE, 100 * job.spent)
+            due = now >= job.next_sweep or job.over or self._deadline is not None
             if not (idle or (job.wanted and due)):
                 return False
             with self._lock:
@@ -279,9 +279,9 @@ class Saver:
         for number in job.sweep:
             self._compare(job, number)
             if time.monotonic() > until:
-                job.spent += time.monotonic() - began
+                job.spent += time.thread_time() - began
                 return True
-        job.spent += time.monotonic() - began
+        job.spent += time.thread_time() - began
         job.sweep = None
         job.last_sweep = time.monotonic()
         job.next_sweep = job.last_sweep + REST * job.spent
