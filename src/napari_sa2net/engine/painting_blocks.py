@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import zlib
@@ -60,15 +61,18 @@ class Grid:
         bounds
             First pixel and the one after the last along each axis; clipped to the array.
         """
-        ranges = []
-        for (start, stop), n, step in zip(bounds, self.shape, self.steps, strict=True):
+        parts: list[range] = []
+        stride = 1
+        triples = list(zip(bounds, self.shape, self.steps, strict=True))
+        for (start, stop), n, step in reversed(triples):  # plain numbers: a stroke asks often
             start, stop = max(0, int(start)), min(int(stop), n)
             if start >= stop:
                 return []
-            ranges.append(np.arange(start // step, (stop - 1) // step + 1))
-        places = np.meshgrid(*ranges, indexing="ij")
-        flat = np.ravel_multi_index([place.ravel() for place in places], self.counts)
-        return [int(number) for number in flat]
+            parts.insert(
+                0, range(start // step * stride, ((stop - 1) // step + 1) * stride, stride)
+            )
+            stride *= -(-n // step)
+        return [sum(places) for places in itertools.product(*parts)]
 
 
 def pack(pixels: NDArray[Any], painted: int) -> bytes:
