@@ -20,6 +20,7 @@ from napari_sa2net.engine.files import write_image
 from napari_sa2net.engine.inference import TileDone
 from napari_sa2net.engine.options import resolve_options
 from napari_sa2net.engine.weights import save_model
+from napari_sa2net.progress import ProgressBar
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
 
@@ -210,15 +211,15 @@ def test_a_bar_is_drawn_only_if_asked_for(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_bar_tells_loss_dice_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    def work() -> Generator[Event, None, None]:
-        yield events.StepDone(1, 3, 0.5, 0.1, 1.0, 95.0)
-        yield events.Evaluated(1, {"validation Dice": 0.625, "validation loss": 0.25})
-        yield events.StepDone(2, 3, 0.4, 0.1, 1.0, 65.2)
-
-    drive(work(), "Training", True, None)
-    told = capsys.readouterr().err
-    assert "loss 0.500, 1:35 left" in told
-    assert "loss 0.400, validation Dice 0.625, 1:05 left" in told
+    with ProgressBar("Training", force=True) as bar:
+        bar(events.StepDone(1, 3, 0.5, 0.1, 1.0, 95.0))
+        assert bar._bar.postfix == "loss 0.500, 1:35 left"
+        bar(events.Evaluated(1, {"training Dice": 0.9, "validation Dice": 0.625}))
+        bar(events.StepDone(2, 3, 0.4, 0.1, 1.0, 65.2))
+        assert bar._bar.postfix == "loss 0.400, validation Dice 0.625, 1:05 left"
+        bar(events.StepDone(3, 3, 0.4, 0.1, 1.0))
+        assert bar._bar.postfix == "loss 0.400, validation Dice 0.625"
+    assert "Training:" in capsys.readouterr().err
 
 
 def test_train_saves_what_the_recipe_makes(

@@ -47,11 +47,10 @@ class ProgressBar:
         elif isinstance(event, Progress):
             self._show(event.done, event.total, event.unit)
         elif isinstance(event, StepDone):
-            bar = self._show(event.step, event.total, "step")
             said = [f"loss {event.loss:.3f}", *self._figures]
             if event.left is not None:
                 said.append(f"{_time(event.left)} left")
-            bar.set_postfix_str(", ".join(said), refresh=False)
+            self._show(event.step, event.total, "step", ", ".join(said))
         elif isinstance(event, Evaluated):
             self._scored(event)
 
@@ -59,11 +58,13 @@ class ProgressBar:
         """Show figures in the bar, or as a line where there is none."""
         texts = [f"{name} {value:.3f}" for name, value in event.figures.items()]
         if self._bar is not None and not self._bar.disable:
-            self._figures = [text for text in texts if "Dice" in text] or texts[:1]
+            dice = [text for text in texts if "Dice" in text]
+            held_out = [text for text in dice if text.startswith("validation")]
+            self._figures = (held_out or dice or texts)[:1]
         elif self._on_message is not None:
             self(Message(f"Step {event.step}: {', '.join(texts)}"))
 
-    def _show(self, done: int, total: int, unit: str) -> tqdm[Any]:
+    def _show(self, done: int, total: int, unit: str, said: str = "") -> None:
         bytewise = unit in ("byte", "bytes", "B")
         name = "B" if bytewise else unit
         if self._bar is None or self._unit != unit:
@@ -79,8 +80,8 @@ class ProgressBar:
                 disable=self._disable,
             )
         self._bar.total = total or None
+        self._bar.set_postfix_str(said, refresh=False)
         self._bar.update(done - self._bar.n)
-        return self._bar
 
     def close(self) -> None:
         """Remove the bar."""
