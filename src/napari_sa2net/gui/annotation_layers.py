@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..engine.errors import InputError
 from . import colours
-from .annotation_originals import blocks_of, remember_original
+from .annotation_originals import remember_original
+from .annotation_values import values_in
 from .layers import NOTE, LayerImage, guess_layer_axes, layer_id, note_of
 from .transforms import Transform
 
@@ -36,12 +37,6 @@ KIND = "annotation"
 
 BACKGROUNDS = ("#3b7dd8", "#8a8a8a", "#ff5fa2", "#7fd13b")
 """For strokes of background where the model's own colour would not be seen, or is another's."""
-
-LOOKED_AT = 64
-"""How many painted blocks are looked at to guess a meaning."""
-
-LAZY_PLANES = 16
-"""How many planes of an array that is not in memory."""
 
 SPARSE = 0.1
 """Share of painted pixels below which small numbers are taken for strokes."""
@@ -249,7 +244,8 @@ def guess(layer: Any, card: ModelCard | None) -> Guess:
     if note.get("kind") == "labels":
         of: Of = "classes" if note.get("result") == "classes" else "instances"
         return Guess("mask", of, "It is a prediction: every pixel has a label.")
-    values, share = _values(layer)
+    data = layer.data[0] if layer.multiscale else layer.data
+    values, share = values_in(data, layer_letters(layer))
     count = len(painted_classes(card)) if card else 2
     if not len(values):
         return Guess("strokes", "classes", "Nothing is painted yet.")
@@ -364,38 +360,6 @@ def _mark(layer: Any, meaning: Meaning, of: Of, source: str, source_id: str, axe
         "axes": axes,
         "layer_id": layer_id(layer),
     }
-
-
-def _values(layer: Any) -> tuple[NDArray[Any], float]:
-    """Return the values other than 0 of a layer, and about which share of its pixels has one."""
-    data = layer.data[0] if layer.multiscale else layer.data
-    letters = layer_letters(layer)
-    others = [axis for axis, letter in enumerate(letters) if letter not in "YX"]
-    indices = list(np.ndindex(*(data.shape[axis] for axis in others)))
-    if not isinstance(data, np.ndarray):  # each plane may have to be computed or read
-        indices = _spread(indices, LAZY_PLANES)
-    painted, size = [], 0
-    for index in indices:
-        places = iter(index)
-        plane = np.asarray(data[tuple(slice(None) if a in "YX" else next(places) for a in letters)])
-        size += plane.size
-        for rows, columns in blocks_of(plane.shape):
-            if columns.start == 0:  # the largest value is found many times quicker than others
-                empty = not plane[rows].max()
-            if not empty and plane[rows, columns].max():
-                painted.append(plane[rows, columns])
-    seen = _spread(painted, LOOKED_AT)
-    values = {int(value) for block in seen for value in np.unique(block)} - {0}
-    share = sum(np.count_nonzero(block) for block in seen) / max(1, sum(b.size for b in seen))
-    share *= sum(block.size for block in painted) / max(1, size)
-    return np.array(sorted(values), dtype=np.int64), float(share)
-
-
-def _spread(things: list[Any], most: int) -> list[Any]:
-    """Return up to ``most`` of some things, evenly spread."""
-    if len(things) <= most:
-        return things
-    return [things[round(i)] for i in np.linspace(0, len(things) - 1, most)]
 
 
 def _apart(colour: str, others: Sequence[str]) -> float:
