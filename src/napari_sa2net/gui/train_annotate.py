@@ -88,10 +88,14 @@ class AnnotatePanel(QWidget):  # type: ignore[misc]
 
     def _make_copy(self) -> Any:
         prediction = self._prediction()
-        shown, original = self._shown(), None
-        if shown is not None and shown.layer == prediction and shown.labelling is not None:
-            original = shown.segmentation.labels
-        return annotation_layers.correct_prediction(self._viewer, prediction, original=original)
+        shown, original, card = self._shown(), None, None
+        if shown is not None and shown.layer == prediction:
+            card = shown.segmentation.card
+            if shown.labelling is not None:
+                original = shown.segmentation.labels
+        return annotation_layers.correct_prediction(
+            self._viewer, prediction, card=card, original=original
+        )
 
     def pair(self, painting: Any) -> Any:
         """Put a Labels layer on the list, for the image chosen."""
