@@ -72,8 +72,8 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_reader_of_imports_sees_all_kinds(tmp_path: Path) -> None:
-    found = set(imports(PACKAGE / "api.py"))
-    assert {"napari_sa2net.engine.weights", "napari_sa2net.progress", "warnings"} <= found
+    found = set(imports(PACKAGE / "driving.py"))
+    assert {"napari_sa2net.engine.events", "napari_sa2net.progress", "warnings"} <= found
 
 
 def test_package_loads_nothing_heavy() -> None:

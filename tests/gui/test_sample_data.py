@@ -65,8 +65,8 @@ def test_nuclei_samples_were_held_out_of_training() -> None:
 def test_bundled_pixels_are_those_of_the_data_set(shared_data: Path) -> None:
     from skimage.io import imread
 
-    original = imread(shared_data / "dsb2018_brightfield" / "images" / "5e263abff938acba.png")
-    assert np.array_equal(original[100:612, 300:812], load_sample("brightfield"))
+    original = imread(shared_data / "dsb2018_brightfield" / "images" / "091944f1d2611c91.png")
+    assert np.array_equal(original[128:640, 320:832], load_sample("brightfield"))
 
 
 def test_an_unknown_sample() -> None:
