@@ -11,6 +11,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
+from ..engine.errors import SA2NetError
 from ..engine.events import Event, Message, Progress
 from . import heavy
 from .backend import DeviceChosen
@@ -92,11 +93,15 @@ class JobHost(QObject):  # type: ignore[misc]
             try:
                 finish(outcome.result)
             except Exception as error:
-                log.exception("what a job gave could not be shown", exc_info=error)
-                self.note(describe_error(error), "error")
+                self._could_not_show(error)
         elif outcome.status == "failed":
             self.note(outcome.error, "error")
         self.changed.emit()
+
+    def _could_not_show(self, error: Exception) -> None:
+        if not isinstance(error, SA2NetError):
+            log.exception("what a job gave could not be shown", exc_info=error)
+        self.note(describe_error(error), "error")
 
     def _on_event(self, event: Event) -> None:
         if self._closed or self._task is None:

@@ -6,28 +6,23 @@ same :class:`SegmentController`, with the running job; closing the viewer's wind
 
 from __future__ import annotations
 
-import logging
 import time
-import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Signal
 
 from ..engine.errors import InputError
-from ..engine.events import Event, Message, Progress
+from ..engine.events import Event, Progress
 from . import heavy
-from .backend import Backend, DeviceChosen, Ran, Request
-from .job_state import Clock, JobState, Kind, Note, done_text, progress_text
-from .lifetime import disown, owned_by, unwrap, when_closed, window_of
-from .worker import Outcome, Task, Work, describe_error
+from .backend import Backend, Ran, Request
+from .job_host import Finish, JobHost
+from .job_state import Kind, done_text
+from .lifetime import owned_by
+from .worker import Outcome, Task, Work
 from .writer import Shown, Target, Writer
-
-log = logging.getLogger(__name__)
-
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
@@ -37,38 +32,28 @@ CANCELLED = {
 """What is said of jobs that can be cancelled; the others take a moment and then are done."""
 
 
-class SegmentController(QObject):  # type: ignore[misc]
+class SegmentController(JobHost):
     """Runs the jobs of one viewer and writes their results.
 
     ``changed`` is emitted whenever :attr:`state`, :attr:`notes` or :attr:`shown` change,
     ``models_changed`` when the list of models may have, with the name to choose.
     """
 
-    changed = Signal()
     models_changed = Signal(str)
 
     def __init__(self, viewer: Any, backend: Any = None, writer: Any = None) -> None:
-        super().__init__()
-        self._viewer = weakref.ref(unwrap(viewer))
+        super().__init__(viewer, "segment")
         self.backend = backend or Backend()
         self.writer = writer or Writer()
-        self.state = JobState()
-        self.notes: list[Note] = []
-        self.device = ""
-        """What the last job ran on and why; empty before the first."""
         self.device_asked = "auto"
-        """What that job was asked to run on."""
+        """What the last job was asked to run on."""
         self.shown: Shown | None = None
         self.form: dict[str, Any] = {}
         """What the window showed last, for when it is opened again."""
         self.labelling: Any = None
         """The label settings wanted now: those of the sliders."""
-        self._task: Task | None = None
-        self._clock = Clock()
         self._relabel: Task | None = None
         self._pending: tuple[Any, tuple[int, ...] | None] | None = None
-        self._windows: list[Any] = []
-        self._closed = False
 
     # --- the five jobs ---------------------------------------------------------------------
 
@@ -171,7 +156,7 @@ class SegmentController(QObject):  # type: ignore[misc]
                 try:
                     self._write_relabelled(shown, outcome.result, labelling, index)
                 except Exception as error:
-                    self._failed(error)
+                    self._could_not_show(error)
             self._relabel_next()
 
         self._relabel = Task(lambda: self.backend.relabel(shown.segmentation, labelling, index))
@@ -194,96 +179,21 @@ class SegmentController(QObject):  # type: ignore[misc]
 
     # --- running ---------------------------------------------------------------------------
 
-    def _start(
-        self, kind: Kind, work: Work, finish: Callable[[Any], None], description: str = ""
-    ) -> None:
+    def _start(self, kind: Kind, work: Work, finish: Finish, description: str = "") -> None:
         if self.state.busy or self._closed:
             return
         self.notes = []
-        self._clock = Clock()
-        task = Task(work, description)
-        self._task = task
+        self._run(kind, work, finish, description)
 
-        def ended(outcome: Outcome) -> None:
-            self._task = None
-            self.state = JobState()
-            heavy.end(self._viewer(), kind)
-            if self._closed:
-                return
-            if outcome.status == "done":
-                try:
-                    finish(outcome.result)
-                except Exception as error:
-                    self._failed(error)
-            elif outcome.status == "failed":
-                self.note(outcome.error, "error")
-            else:
-                self.note(CANCELLED.get(kind, "Cancelled."))
-            self.changed.emit()
+    def _ended(self, kind: Kind, outcome: Outcome, finish: Finish) -> None:
+        if outcome.status == "cancelled" and not self._closed:
+            self.note(CANCELLED.get(kind, "Cancelled."))
+        super()._ended(kind, outcome, finish)
 
-        task.event.connect(self._on_event)
-        task.ended.connect(ended)
-        self._set_state(JobState(kind, "starting…"))
-        task.start()
-
-    def _on_event(self, event: Event) -> None:
-        if self._closed or self._task is None:
-            return
-        if isinstance(event, DeviceChosen):
-            self.device = event.text
-            self.changed.emit()
-        elif isinstance(event, Message):
-            self.note(event.text, "warning" if event.warning else "info")
-        elif isinstance(event, Progress):
-            text = progress_text(event, self._clock.left(event))
-            if self.state.cancelling:
-                text = "stopping…"
-            state = replace(self.state, text=text, done=event.done, total=event.total)
-            self._set_state(state)
-
-    def note(self, text: str, level: Any = "info") -> None:
-        """Add a line to the message area, unless it is there already."""
-        note = Note(text, level)
-        if note not in self.notes:
-            self.notes.append(note)
-        self.changed.emit()
-
-    def fail(self, error: BaseException) -> None:
-        """Show why something could not even start."""
-        self.notes = []
-        self.note(describe_error(error), "error")
-
-    def _failed(self, error: Exception) -> None:
-        if not isinstance(error, InputError):
-            log.exception("writing a result failed", exc_info=error)
-        self.note(describe_error(error), "error")
-
-    def _set_state(self, state: JobState) -> None:
-        self.state = state
-        self.changed.emit()
-
-    # --- the end ---------------------------------------------------------------------------
-
-    def watch_window_of(self, widget: QWidget) -> None:
-        """End everything when the main window that ``widget`` is in closes."""
-        window = window_of(widget)
-        if window is not None and window not in self._windows:
-            self._windows.append(window)
-            when_closed(window, self.shut_down)
-
-    def shut_down(self) -> None:
-        """Stop the jobs, and write nothing any more."""
-        if self._closed:
-            return
-        self._closed = True
-        for task in (self._task, self._relabel):
-            if task is not None:
-                task.cancel()
+    def _let_go(self) -> None:
+        if self._relabel is not None:
+            self._relabel.cancel()
         self.shown = self._pending = None
-        self._windows = []
-        viewer = self._viewer()
-        if viewer is not None:
-            disown(viewer, "segment")
 
 
 def controller_of(viewer: Any, **parts: Any) -> SegmentController:

@@ -32,6 +32,9 @@ from .worker import Outcome, Work, describe_error
 
 log = logging.getLogger(__name__)
 
+_at_work: set[Path] = set()
+"""Folders of the trainings that run now, in whichever viewer."""
+
 DISCARDED = "Stopped before the first step: there is nothing to keep."
 
 
@@ -143,6 +146,7 @@ class TrainController(JobHost):
         except InputError as error:
             self.fail(error)
             return False
+        _at_work.add(state)
         self.result, self.history, self._stepped = None, History(), False
         self._folder, self._stop, self.device = state, control, ""
         self.notes = []
@@ -251,7 +255,7 @@ class TrainController(JobHost):
 
     def offers(self) -> list[Any]:
         """Return the trainings that a person may go on with: not the one at work or shown."""
-        mine = {self._folder if self.state.kind == "train" else None}
+        mine = set(_at_work)
         if self.result is not None:
             mine.add(self.result.state)
         try:
@@ -268,6 +272,8 @@ class TrainController(JobHost):
 
     def _ended(self, kind: Kind, outcome: Outcome, finish: Finish) -> None:
         stop, self._stop = self._stop, None
+        if kind == "train" and self._folder is not None:
+            _at_work.discard(self._folder)
         self.preview.forget()
         if outcome.status == "failed" and kind == "keep" and self.result is not None:
             self.result.save_failed = True

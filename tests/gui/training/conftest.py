@@ -170,6 +170,13 @@ def training() -> FakeTraining:
 
 
 @pytest.fixture
+def left_over(training: FakeTraining) -> list[Saved]:
+    """Return two trainings that were left."""
+    training.left = [Saved(Path("one"), "cells"), Saved(Path("two"), "spores", finished=True)]
+    return training.left
+
+
+@pytest.fixture
 def open_tab(
     make_napari_viewer_proxy: Callable[..., Any], backend: Any, training: FakeTraining
 ) -> Iterator[Callable[..., Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 WAIT = 20_000
@@ -103,3 +104,198 @@ def test_pause_and_go_on(qtbot: Any, painted: Any, training: Any) -> None:
     widget.train.stop.click()  # stopping while it rests
     over(qtbot, widget)
     assert widget.trainer.result is not None
+
+
+def test_a_full_disk_at_the_end_loses_nothing(
+    qtbot: Any, painted: Any, training: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    _, widget, _ = painted
+    widget.train.train.click()
+    over(qtbot, widget)
+    training.save_error = OSError(28, "No space left on device")
+    result = widget.train.result
+    assert result.elsewhere_button.isHidden()
+    result.new_button.click()
+    over(qtbot, widget)
+    assert "free disk space" in messages(widget)
+    assert not result.elsewhere_button.isHidden()
+    assert not training.discarded
+    target = tmp_path / "other.safetensors"
+    monkeypatch.setattr(
+        "napari_sa2net.gui.train_widget.QFileDialog.getSaveFileName",
+        lambda *_: (str(target), ""),
+    )
+    result.elsewhere_button.click()
+    over(qtbot, widget)
+    assert training.saved == [target]
+    assert widget.trainer.result.decision == "new"
+
+
+def test_what_cannot_be_trained_on_is_said_and_nothing_runs(
+    qtbot: Any, open_tab: Any, training: Any, things: Any
+) -> None:
+    viewer, widget = open_tab()
+    widget.train.train.click()
+    assert "no painting to learn from" in messages(widget)
+    widget.train.annotate.new.click()
+    assert "Open an image first" in messages(widget)
+    viewer.add_image(things, name="cells")
+    widget.train.annotate.correct.click()
+    assert "press Segment first" in messages(widget)
+    widget.train.annotate.new.click()
+    widget.train.train.click()  # nothing is painted
+    over(qtbot, widget)
+    assert not training.trained
+    assert "painted" in messages(widget)
+
+
+def test_a_layer_deleted_during_training_ends_nothing(
+    qtbot: Any, painted: Any, training: Any
+) -> None:
+    viewer, widget, layer = painted
+    training.steps, training.pace = 10_000, 0.01
+    widget.train.train.click()
+    stepping(qtbot, widget)
+    viewer.layers.remove(layer)
+    viewer.layers.remove("cells")
+    assert "was removed. The training goes on" in messages(widget)
+    before = training.step
+    qtbot.waitUntil(lambda: training.step > before + 20, timeout=WAIT)
+    widget.train.stop.click()
+    over(qtbot, widget)
+    assert widget.trainer.result is not None
+
+
+def test_one_heavy_job_at_a_time(qtbot: Any, painted: Any, training: Any, backend: Any) -> None:
+    _, widget, _ = painted
+    training.gate.clear()
+    widget.train.train.click()
+    qtbot.waitUntil(lambda: training.running == 1, timeout=WAIT)
+    widget.segment.segment.click()
+    assert "is being fine-tuned" in widget.segment.messages.label.text()
+    assert not backend.requests
+    widget.segment.preview.click()  # a preview may run beside it
+    qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=WAIT)
+    assert len(backend.requests) == 1
+    widget.train.stop.click()
+    training.gate.set()
+    over(qtbot, widget)
+    backend.gate.clear()
+    widget.segment.segment.click()
+    widget.train.train.click()
+    assert "is being segmented" in messages(widget)
+    backend.gate.set()
+    qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=WAIT)
+
+
+def test_the_training_outlives_the_dock(
+    qtbot: Any, painted: Any, open_tab: Any, training: Any
+) -> None:
+    viewer, widget, _ = painted
+    training.steps, training.pace = 10_000, 0.01
+    widget.train.train.click()
+    stepping(qtbot, widget)
+    viewer.window.remove_dock_widget(widget)
+    _, again = open_tab(viewer)
+    assert again.trainer is widget.trainer
+    assert again.train.stop.isEnabled()
+    assert again.trainer.history.curve("training loss")
+    assert len(again.train.pairs.rows) == 1
+    again.train.stop.click()
+    over(qtbot, again)
+    assert not again.train.result.box.isHidden()
+
+
+def test_closing_the_viewer_stops_within_a_step(qtbot: Any, painted: Any, training: Any) -> None:
+    viewer, widget, _ = painted
+    trainer = widget.trainer
+    widget.show()
+    trainer.watch_window_of(widget)
+    training.steps, training.pace = 10_000, 0.01
+    widget.train.train.click()
+    stepping(qtbot, widget)
+    widget.train.pause.click()  # even while it rests
+    task = trainer._task
+    viewer.close()
+    qtbot.waitUntil(lambda: task.cancelling, timeout=WAIT)
+    assert task.wait(10)
+    assert training.running == 0
+    assert not training.discarded  # its state is for another time
+
+
+def test_a_training_left_over_is_offered(
+    qtbot: Any, open_tab: Any, training: Any, left_over: Any, monkeypatch: Any
+) -> None:
+    _, widget = open_tab()
+    offers = widget.train.trainings
+    assert len(offers.buttons) == 2
+    monkeypatch.setattr(type(widget.train), "ask", lambda *_: True)
+    offers.buttons[1][1].click()
+    assert training.discarded == [left_over[1].path]
+    assert len(offers.buttons) == 1
+    offers.buttons[0][0].click()
+    over(qtbot, widget)
+    assert training.resumed == [left_over[0].path]
+    assert widget.train.result.name.text() == left_over[0].name
+    assert offers.isHidden()  # it is shown below, to be decided on
+
+
+def test_one_object_size_in_both_tabs(open_tab: Any) -> None:
+    viewer, widget = open_tab()
+    widget.segment.scale.spin.setValue(31)
+    assert widget.train.scale.diameter() == 31
+    widget.train.scale.spin.setValue(17)
+    assert widget.segment.scale.diameter() == 17
+    viewer.window.remove_dock_widget(widget)
+    _, again = open_tab(viewer)
+    assert again.segment.scale.diameter() == again.train.scale.diameter() == 17
+
+
+def test_other_classes_and_from_scratch(qtbot: Any, painted: Any, training: Any) -> None:
+    _, widget, _ = painted
+    start = widget.train.start
+    start.define.setChecked(True)
+    start.add.click()
+    start.rows[1].name.setText("cell")
+    start.rows[2].name.setText("cell")
+    widget.train.train.click()
+    assert "same name" in messages(widget)
+    start.rows[2].name.setText("debris")
+    start.rows[2].set_color("#123456")
+    assert "debris" in widget.train.pairs.rows[0].values.text()
+    widget.train.train.click()
+    over(qtbot, widget)
+    names = [info.name for info in training.trained[-1][1].classes]
+    assert names == ["background", "cell", "debris"]
+    start.combo.setCurrentIndex(start.combo.count() - 1)
+    widget.train.train.click()
+    over(qtbot, widget)
+    plan = training.trained[-1][1]
+    assert plan.model is None
+    assert [info.name for info in plan.classes] == ["background", "object", "boundary"]
+
+
+def test_the_meaning_of_a_painting_is_guessed_and_can_be_changed(
+    qtbot: Any, open_tab: Any, training: Any, things: Any
+) -> None:
+    viewer, widget = open_tab()
+    viewer.add_image(things, name="cells")
+    viewer.add_labels((things > 100).astype(np.uint8), name="mask")
+    widget.train.pairs.add.click()
+    row = widget.train.pairs.rows[0]
+    assert row.meaning.currentData() == "mask"
+    assert "guess" in row.values.text()
+    row.of.setCurrentIndex(row.of.findData("instances"))
+    row.of.activated.emit(row.of.currentIndex())
+    assert "guess" not in row.values.text()
+    shapes = viewer.add_shapes([np.array([[0, 0], [0, 20], [20, 20], [20, 0]])], name="here")
+    row.region.setCurrentIndex(1)
+    row.region.activated.emit(1)
+    widget.train.train.click()
+    over(qtbot, widget)
+    annotation = training.trained[0][0][0].annotation
+    assert (annotation.meaning, annotation.of) == ("mask", "instances")
+    assert annotation.weights[40, 40] == 0
+    assert annotation.weights[10, 10] == 1
+    viewer.layers.remove(shapes)
+    assert "now counts everywhere" in messages(widget)
