@@ -80,7 +80,10 @@ class Annotator:
     def correct(
         self, predicted: NDArray[np.integer], strokes: int, turn: int, view: Mask | None = None
     ) -> None:
-        """Draw strokes where a model is wrong, at the largest errors first.
+        """Draw strokes where a model is wrong: at the largest error of each class in turn.
+
+        A person paints over what was missed and over what is none. The largest errors of all
+        are often of one class only, and strokes on nothing else would drive the model there.
 
         Parameters
         ----------
@@ -94,10 +97,12 @@ class Annotator:
         wrong = self._unpainted(predicted != self.truth.classes)
         if view is not None:
             wrong &= view
+        numbers = [int(n) for n in np.unique(self.truth.classes)]
         for place in range(strokes):
-            number, blob = self._largest(wrong)
+            wanted = numbers[(place + turn) % len(numbers)]
+            number, blob = self._largest(wrong & (self.truth.classes == wanted))
             if not blob.any():
-                return
+                continue
             before = self.painting > 0
             self._draw(
                 self._around(blob, number), number, False, self._allowance(turn, strokes - place)

@@ -115,8 +115,9 @@ def cross_entropy_dice(logits: Tensor, target: Target) -> Tensor:
 def product_loss(logits: Tensor, target: Target) -> Tensor:
     """Return class-balanced cross-entropy plus soft Dice loss.
 
-    Every class that is painted in the batch counts the same in the cross-entropy, however
-    many pixels it has. The Dice is averaged over these classes.
+    A class that is painted in the batch counts by the square root of its pixels in the
+    cross-entropy. Counting them all alike would make rare classes, the boundary above all,
+    grow into the others. The Dice is averaged over the classes painted.
 
     Parameters
     ----------
@@ -134,13 +135,14 @@ def product_loss(logits: Tensor, target: Target) -> Tensor:
     counts = one_hot.sum(0)
     present = counts > 0
     entropy = -(log_q * one_hot).sum(0)[present] / counts[present]
+    shares = counts[present].sqrt()
     if target.class_weights is not None:
-        shares = target.class_weights.to(log_q.dtype)[present]
-        entropy = entropy * shares * len(shares) / shares.sum()
+        shares = shares * target.class_weights.to(log_q.dtype)[present]
     q = log_q.exp()
     overlap = (q * one_hot).sum(0)[present]
     size = (q * weights[:, None]).sum(0)[present] + counts[present]
-    return entropy.mean() + (1 - (2 * overlap + 1) / (size + 1)).mean()
+    dice = (2 * overlap + 1) / (size + 1)
+    return (entropy * shares).sum() / shares.sum() + (1 - dice).mean()
 
 
 def authors_loss(logits: Tensor, target: Target) -> Tensor:
