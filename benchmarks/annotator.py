@@ -97,12 +97,14 @@ class Annotator:
         wrong = self._unpainted(predicted != self.truth.classes)
         if view is not None:
             wrong &= view
-        numbers = [int(n) for n in np.unique(self.truth.classes)]
+        left: set[int] = set()
         for place in range(strokes):
-            wanted = numbers[(place + turn) % len(numbers)]
-            number, blob = self._largest(wrong & (self.truth.classes == wanted))
-            if not blob.any():
-                continue
+            missed = {int(n) for n in np.unique(self.truth.classes[wrong])}
+            if not missed:
+                return
+            left = left & missed or missed  # whose turn it still is
+            number, blob = self._largest(wrong & np.isin(self.truth.classes, list(left)))
+            left = left - {number}
             before = self.painting > 0
             self._draw(
                 self._around(blob, number), number, False, self._allowance(turn, strokes - place)
