@@ -4,10 +4,10 @@
 
 A simulated annotator (``annotator.py``) paints on three images at half resolution: first three
 strokes of each class on each, then, after every training but the last, five on each at the
-model's largest errors, each class in turn. Each training goes on from the model before it, with the window's
-default settings, and takes its part of ``--seconds``: only the training steps count. Images
-that are not painted on are scored: Dice of the foreground, on the axons the mean of the two
-foreground classes.
+model's largest errors, each class in turn. Each training goes on from the model before it, with
+the window's default settings, and takes its part of ``--seconds``: only the training steps count.
+Images that are not painted on are scored: Dice of the foreground, on the axons the mean of the
+two foreground classes.
 
 Beside it, from the very same strokes and at the same resolution: a random forest
 (``random_forest.py``), and the bundled model as it is, on the axons its mask against axon and
