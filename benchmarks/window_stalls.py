@@ -90,7 +90,7 @@ class Desk:
 
     def start(self) -> None:
         """Begin a training that would last an hour, and wait for its first steps."""
-        from napari_sa2net.gui.train_backend import Plan
+        from napari_sa2net.gui.training.backend import Plan
 
         steps = 0
 

@@ -17,7 +17,7 @@ from napari_sa2net.engine.instances import features
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.relabelling import relabel, relabel_steps
 from napari_sa2net.engine.segmentation import Segmentation, SegmentOptions
-from napari_sa2net.gui.backend import DeviceChosen, Ran, Request
+from napari_sa2net.gui.segmenting.backend import DeviceChosen, Ran, Request
 
 CARD = ModelCard(
     name="fake",
@@ -152,7 +152,7 @@ def open_widget(
 ) -> Iterator[Callable[..., Any]]:
     """Return a function that opens the widget in a viewer (a new one if none is given)."""
     from napari_sa2net.gui.main_widget import MainWidget
-    from napari_sa2net.gui.segment_job import controller_of
+    from napari_sa2net.gui.segmenting.job import controller_of
 
     def open_in(viewer: Any = None) -> tuple[Any, Any]:
         viewer = viewer if viewer is not None else make_napari_viewer_proxy()

@@ -16,8 +16,14 @@ from napari_sa2net.gui.regions import (
     measured_length,
     visible_region,
 )
-from napari_sa2net.gui.results import Note, is_edited, write_labels, write_maps, write_plane
 from napari_sa2net.gui.saving import read_result
+from napari_sa2net.gui.segmenting.results import (
+    Note,
+    is_edited,
+    write_labels,
+    write_maps,
+    write_plane,
+)
 
 NOTE = Note("nuclei")
 

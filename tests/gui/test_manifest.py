@@ -54,7 +54,7 @@ def test_samples_are_images(manifest: Any) -> None:
 def test_opening_needs_no_torch() -> None:
     """The dock must open at once; torch is loaded by the first run, in its thread."""
     code = (
-        "import sys, napari_sa2net.gui.main_widget as m, napari_sa2net.gui.backend as b;"
+        "import sys, napari_sa2net.gui.main_widget as m, napari_sa2net.gui.segmenting.backend as b;"
         "b.Backend().models();"
         "sys.exit('torch' in sys.modules)"
     )

@@ -16,8 +16,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from napari_sa2net.engine.errors import InputError, SA2NetError
 from napari_sa2net.engine.files import read_image as read_file
 from napari_sa2net.gui.layers import read_image
-from napari_sa2net.gui.results import Note, write_labels, write_maps
 from napari_sa2net.gui.saving import default_name, read_result, save_layer, save_result
+from napari_sa2net.gui.segmenting.results import Note, write_labels, write_maps
 
 
 def result(axes: str, shape: tuple[int, ...], **kwargs: Any) -> tuple[Any, np.ndarray]:

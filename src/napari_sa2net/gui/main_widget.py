@@ -7,10 +7,10 @@ from typing import Any
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
-from .segment_job import SegmentController, controller_of
-from .segment_widget import SegmentWidget
-from .train_job import TrainController, trainer_of
-from .train_widget import TrainWidget
+from .segmenting.job import SegmentController, controller_of
+from .segmenting.widget import SegmentWidget
+from .training.job import TrainController, trainer_of
+from .training.widget import TrainWidget
 
 
 class MainWidget(QWidget):  # type: ignore[misc]

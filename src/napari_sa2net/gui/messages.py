@@ -7,7 +7,7 @@ import html
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
-from .job_state import Note
+from .jobs.state import Note
 
 COLORS = {"info": "#3d8fd1", "warning": "#e0a030", "error": "#e05353"}
 TITLES = {"info": "", "warning": "Note: ", "error": "Problem: "}

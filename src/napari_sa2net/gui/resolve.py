@@ -7,8 +7,8 @@ from typing import Any
 
 from ..engine.errors import InputError
 from . import layers, regions
-from .backend import Request
 from .image_panel import parse_channels
+from .segmenting.backend import Request
 from .writer import Target
 
 

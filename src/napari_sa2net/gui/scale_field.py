@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.errors import SA2NetError
 from . import regions
-from .lifetime import owned_by
+from .jobs.lifetime import owned_by
 from .watching import watch
 
 AUTO = "automatic"

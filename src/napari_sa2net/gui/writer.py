@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import InputError
-from . import layers, regions, results, saving
+from . import layers, regions, saving
+from .segmenting import results
 
 
 @dataclass

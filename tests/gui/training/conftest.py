@@ -17,7 +17,7 @@ from napari_sa2net.engine.events import Evaluated, Event, Message, Previewed, Pr
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.training.comparison import Comparison
 from napari_sa2net.engine.training.settings import FineTuneSettings
-from napari_sa2net.gui.train_backend import LookAt, Plan, StopSignal
+from napari_sa2net.gui.training.backend import LookAt, Plan, StopSignal
 
 CARD = ModelCard(
     name="own",
@@ -182,8 +182,8 @@ def open_tab(
 ) -> Iterator[Callable[..., Any]]:
     """Return a function that opens the tab in a viewer (a new one if none is given)."""
     from napari_sa2net.gui.main_widget import MainWidget
-    from napari_sa2net.gui.segment_job import controller_of
-    from napari_sa2net.gui.train_job import trainer_of
+    from napari_sa2net.gui.segmenting.job import controller_of
+    from napari_sa2net.gui.training.job import trainer_of
 
     models = backend.models
     backend.models = lambda: models() + [training.entry(name) for name in training.kept]

@@ -122,7 +122,7 @@ def test_a_full_disk_at_the_end_loses_nothing(
     assert not training.discarded
     target = tmp_path / "other.safetensors"
     monkeypatch.setattr(
-        "napari_sa2net.gui.train_widget.QFileDialog.getSaveFileName",
+        "napari_sa2net.gui.training.widget.QFileDialog.getSaveFileName",
         lambda *_: (str(target), ""),
     )
     result.elsewhere_button.click()

@@ -13,8 +13,8 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
-from ..annotation_layers import KIND
-from ..annotation_originals import ORIGINAL, Original
+from ..annotating.layers import KIND
+from ..annotating.originals import ORIGINAL, Original
 from ..layers import NOTE, layer_id, note_of
 from ..transforms import Matrix, Transform
 

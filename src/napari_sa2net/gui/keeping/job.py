@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...engine.painting_blocks import Grid
 from ...engine.paintings import PaintingSet
-from ..annotation_originals import Original
+from ..annotating.originals import Original
 
 
 @dataclass(eq=False)

@@ -18,9 +18,15 @@ from ...engine import paintings
 from ...engine.errors import InputError
 from ...engine.folders import paintings_folder
 from ...engine.paintings import Kept, PaintingSet
-from ..annotation_layers import is_annotation, layer_letters
-from ..annotation_originals import original_of
-from ..lifetime import disown, owned_by, unwrap, when_closed, window_of
+from ..annotating.layers import is_annotation, layer_letters
+from ..annotating.originals import original_of
+from ..jobs.lifetime import (
+    disown,
+    owned_by,
+    unwrap,
+    when_closed,
+    window_of,
+)
 from .describing import Describer, find_image, image_of, rebuild
 from .job import Job
 from .originals import unpack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 
-from ..annotation_originals import Key, Original
+from ..annotating.originals import Key, Original
 
 log = logging.getLogger(__name__)
 

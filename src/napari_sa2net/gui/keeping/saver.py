@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from ...engine.painting_blocks import Grid
 from ...engine.paintings import MOST_BYTES, MOST_SETS, PaintingSet, make_room
-from ..annotation_originals import Original
+from ..annotating.originals import Original
 from .job import Job
 from .originals import pack
 

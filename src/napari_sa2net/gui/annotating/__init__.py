@@ -1,0 +1,1 @@
+"""Painting: the layers to paint in, and what their values mean."""

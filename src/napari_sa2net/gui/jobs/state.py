@@ -1,0 +1,153 @@
+"""What is running, in words and numbers, for the window to show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...engine.events import Evaluated, Progress, StepDone
+
+Kind = Literal["idle", "segment", "preview", "download", "import", "save", "train", "keep", "look"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line of the message area."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What is running, as far as a person wants to know."""
+
+    kind: Kind = "idle"
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    cancelling: bool = False
+    paused: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.kind != "idle"
+
+
+@dataclass
+class Clock:
+    """Estimates the time left from the progress so far."""
+
+    now: Callable[[], float] = time.monotonic
+    _part: tuple[str, int] = ("", 0)
+    _start: tuple[float, int] = (0.0, 0)
+
+    def left(self, progress: Progress) -> float | None:
+        """Return the seconds left, or None as long as nobody can tell."""
+        if self._part != (progress.unit, progress.total):
+            self._part = (progress.unit, progress.total)
+            self._start = (self.now(), progress.done)
+            return None
+        seconds, done = self.now() - self._start[0], progress.done - self._start[1]
+        if done <= 0 or seconds < 0.5:
+            return None
+        return seconds / done * (progress.total - progress.done)
+
+
+def time_text(seconds: float) -> str:
+    """Say how long ``seconds`` is, as a person would."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size_text(size: float) -> str:
+    """Say how many bytes ``size`` is."""
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3))} kB"
+
+
+def progress_text(progress: Progress, left: float | None) -> str:
+    """Return the line in the progress bar."""
+    if progress.unit.lower() in ("b", "byte", "bytes"):
+        text = f"{size_text(progress.done)} of {size_text(progress.total)}"
+    elif progress.total > 1:
+        text = f"{progress.unit} {progress.done} of {progress.total}"
+    else:
+        text = progress.text or progress.unit
+    return text if left is None else f"{text}, about {time_text(left)} left"
+
+
+def step_text(event: StepDone) -> str:
+    """Return the line in the progress bar of a training."""
+    left = getattr(event, "left", None)
+    text = f"step {event.step} of {event.total}"
+    return text if left is None else f"{text}, about {time_text(left)} left"
+
+
+Point = tuple[float, float]
+
+
+@dataclass
+class History:
+    """How a training went so far: each curve a list of (step, value)."""
+
+    curves: dict[str, list[Point]] = field(default_factory=dict)
+    """By the names the engine gives: "training loss", "validation Dice", …"""
+
+    def add(self, event: StepDone | Evaluated) -> None:
+        """Add what ``event`` tells."""
+        if isinstance(event, StepDone):
+            self.point("training loss", event.step, event.loss)
+            return
+        for name, value in event.figures.items():
+            self.point(name, event.step, value)
+
+    def point(self, name: str, step: float, value: float) -> None:
+        """Add one value to a curve; values that are no numbers are left out."""
+        if value == value and abs(value) != float("inf"):
+            self.curves.setdefault(name, []).append((float(step), float(value)))
+
+    def curve(self, name: str) -> list[Point]:
+        """Return a curve, empty as long as nothing is known of it."""
+        return self.curves.get(name, [])
+
+
+def found_text(segmentation: Any) -> str:
+    """Say how many objects, or classes, a result has."""
+    count = len(segmentation.features.get("index", ()))
+    if segmentation.labelling.result == "classes":
+        return "1 class" if count == 1 else f"{count} classes"
+    return "1 object" if count == 1 else f"{count} objects"
+
+
+def done_text(segmentation: Any, seconds: float) -> str:
+    """Say what a run found."""
+    count = len(segmentation.features.get("index", ()))
+    hint = "" if count else " Try a lower threshold, another diameter, or another model."
+    return f"Found {found_text(segmentation)} in {time_text(seconds)}.{hint}"
+
+
+def acts_on_text(shown: Any, present: bool) -> str:
+    """Say which result the label settings change.
+
+    Parameters
+    ----------
+    shown
+        The last result (:class:`~napari_sa2net.gui.writer.Shown`), or None.
+    present
+        Whether its layer is in the viewer.
+    """
+    if shown is None:
+        return "Once there are labels, these change them at once, without running the network."
+    if not present:
+        return "The last labels were removed: a change makes them again."
+    # While a slider is dragged only one plane is made, and nobody has counted.
+    count = "" if shown.labelling is None else f": {found_text(shown.segmentation)}"
+    return f"These change “{shown.layer.name}” at once{count}."

@@ -1,0 +1,201 @@
+"""What the window does, without the window: jobs, results, live labels.
+
+A job belongs to the viewer. The dock can be closed and opened again at any time and finds the
+same :class:`SegmentController`, with the running job; closing the viewer's window ends it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+
+from ...engine.errors import InputError
+from ...engine.events import Event, Progress
+from ..jobs import heavy
+from ..jobs.host import Finish, JobHost
+from ..jobs.lifetime import owned_by
+from ..jobs.state import Kind, done_text
+from ..jobs.worker import Outcome, Task, Work
+from ..writer import Shown, Target, Writer
+from .backend import Backend, Ran, Request
+
+CANCELLED = {
+    "segment": "Cancelled: the layers are as they were.",
+    "preview": "Cancelled: the layers are as they were.",
+    "download": "Cancelled: nothing was downloaded.",
+}
+"""What is said of jobs that can be cancelled; the others take a moment and then are done."""
+
+
+class SegmentController(JobHost):
+    """Runs the jobs of one viewer and writes their results.
+
+    ``changed`` is emitted whenever :attr:`state`, :attr:`notes` or :attr:`shown` change,
+    ``models_changed`` when the list of models may have, with the name to choose.
+    """
+
+    models_changed = Signal(str)
+
+    def __init__(self, viewer: Any, backend: Any = None, writer: Any = None) -> None:
+        super().__init__(viewer, "segment")
+        self.backend = backend or Backend()
+        self.writer = writer or Writer()
+        self.device_asked = "auto"
+        """What the last job was asked to run on."""
+        self.shown: Shown | None = None
+        self.form: dict[str, Any] = {}
+        """What the window showed last, for when it is opened again."""
+        self.labelling: Any = None
+        """The label settings wanted now: those of the sliders."""
+        self._relabel: Task | None = None
+        self._pending: tuple[Any, tuple[int, ...] | None] | None = None
+
+    # --- the five jobs ---------------------------------------------------------------------
+
+    def segment(self, request: Request, target: Target) -> None:
+        """Run the network on an image and write what comes back."""
+        self.labelling = request.labelling
+        asked = request.options.get("device", "auto")
+        if asked != self.device_asked:
+            self.device, self.device_asked = "", asked
+        started = time.monotonic()
+
+        def finish(ran: Ran) -> None:
+            self.shown = Shown(ran.segmentation, target, request.labelling)
+            for text in self.writer.write(self._viewer(), self.shown, ran.maps):
+                self.note(text)
+            self.note(done_text(ran.segmentation, time.monotonic() - started))
+            self.labels_wanted(self.labelling, settled=True)
+
+        kind: Kind = "preview" if target.preview else "segment"
+        if kind == "segment" and not self.state.busy:
+            try:
+                heavy.begin(self._viewer(), kind)
+            except InputError as error:
+                self.fail(error)
+                return
+        self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+
+    def download(self, name: str) -> None:
+        """Download a model."""
+
+        def finish(_: Any) -> None:
+            self.note(f"“{name}” is downloaded and ready to use.")
+            self.models_changed.emit(name)
+
+        self._start("download", lambda: self.backend.fetch(name), finish, f"SA2-Net: {name}")
+
+    def import_model(self, path: Path) -> None:
+        """Copy a model file into the user's models."""
+
+        def finish(entry: Any) -> None:
+            self.note(f"“{entry.card.name}” is imported and ready to use.")
+            self.models_changed.emit(entry.card.name)
+
+        self._start("import", lambda: self.backend.import_model(path), finish)
+
+    def save(self, layer: Any, path: Path) -> None:
+        """Save a result layer as it is now, a person's edits included."""
+        try:
+            write = self.writer.saving(layer, path)
+        except Exception as error:
+            self.fail(error)
+            return
+
+        def work() -> Generator[Event, None, Path]:
+            yield Progress(0, 1, "file", f"writing {path.name}")
+            return write()
+
+        self._start("save", work, lambda saved: self.note(f"Saved {saved}."))
+
+    def cancel(self) -> None:
+        """Ask the running job to stop; it does so within one tile."""
+        if self._task is not None:
+            self._task.cancel()
+            self._set_state(replace(self.state, cancelling=True, text="stopping…"))
+
+    # --- live labels -----------------------------------------------------------------------
+
+    def labels_wanted(self, labelling: Any, *, settled: bool) -> None:
+        """Make the labels again with other settings, off the GUI thread; the latest wins.
+
+        While ``settled`` is False (a slider is being dragged) only the plane shown is made.
+        During a run the settings are kept, and used when it ends.
+        """
+        self.labelling = labelling
+        if self.shown is None or self.state.kind in ("segment", "preview"):
+            return
+        idle = self._pending is None and self._relabel is None
+        if settled and idle and labelling == self.shown.labelling:
+            return
+        index = None if settled else self.writer.plane_shown(self._viewer(), self.shown)
+        self._pending = (labelling, index or None)  # a 2D image has only one plane: all
+        if self._relabel is None:
+            self._relabel_next()
+        elif settled:
+            self._relabel.cancel()
+
+    def _relabel_next(self) -> None:
+        if self._pending is None or self.shown is None or self._closed:
+            return
+        (labelling, index), self._pending = self._pending, None
+        shown = self.shown
+
+        def ended(outcome: Outcome) -> None:
+            self._relabel = None
+            if self._closed:
+                return
+            if outcome.status == "failed":
+                self.note(outcome.error, "error")
+            elif outcome.status == "done" and shown is self.shown:
+                try:
+                    self._write_relabelled(shown, outcome.result, labelling, index)
+                except Exception as error:
+                    self._could_not_show(error)
+            self._relabel_next()
+
+        self._relabel = Task(lambda: self.backend.relabel(shown.segmentation, labelling, index))
+        self._relabel.ended.connect(ended)
+        self._relabel.start()
+
+    def _write_relabelled(
+        self, shown: Shown, result: Any, labelling: Any, index: tuple[int, ...] | None
+    ) -> None:
+        viewer = self._viewer()
+        if index is None:
+            shown.segmentation, shown.labelling = result, labelling
+            texts = self.writer.write_labels(viewer, shown)
+        else:
+            shown.labelling = None
+            texts = self.writer.write_plane(viewer, shown, result, index)
+        for text in texts:
+            self.note(text)
+        self.changed.emit()
+
+    # --- running ---------------------------------------------------------------------------
+
+    def _start(self, kind: Kind, work: Work, finish: Finish, description: str = "") -> None:
+        if self.state.busy or self._closed:
+            return
+        self.notes = []
+        self._run(kind, work, finish, description)
+
+    def _ended(self, kind: Kind, outcome: Outcome, finish: Finish) -> None:
+        if outcome.status == "cancelled" and not self._closed:
+            self.note(CANCELLED.get(kind, "Cancelled."))
+        super()._ended(kind, outcome, finish)
+
+    def _let_go(self) -> None:
+        if self._relabel is not None:
+            self._relabel.cancel()
+        self.shown = self._pending = None
+
+
+def controller_of(viewer: Any, **parts: Any) -> SegmentController:
+    """Return the controller of ``viewer``; ``parts`` (backend, writer) only when it is made."""
+    return owned_by(viewer, "segment", lambda: SegmentController(viewer, **parts))

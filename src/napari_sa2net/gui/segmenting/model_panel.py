@@ -1,0 +1,164 @@
+"""Which model, what it is for, whether it is here, and on which device it runs."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..jobs.state import size_text
+from .model_manager import WHERE, ManageButton
+
+DEVICES = {
+    "auto": "Automatic",
+    "cuda": "NVIDIA GPU (cuda)",
+    "mps": "Apple GPU (mps)",
+    "cpu": "Processor (cpu)",
+}
+
+
+def model_text(entry: Any) -> str:
+    """Return what a person should know before choosing a model, as rich text."""
+    card = entry.card
+    facts = [WHERE.get(entry.status, entry.status)]
+    if card.bytes:
+        facts.insert(0, size_text(card.bytes))
+    if card.modality:
+        facts.insert(0, card.modality)
+    lines = [card.description, " · ".join(facts)]
+    if card.licence:
+        lines.append(f"Licence: {card.licence}")
+    lines = [html.escape(line) for line in lines if line]
+    if card.restricted:
+        lines[-1] = f"<b>{lines[-1]}. It forbids some uses: read it before you use the model.</b>"
+    return "<br>".join(lines)
+
+
+class ModelPanel(QWidget):  # type: ignore[misc]
+    """Chooses model and device.
+
+    Parameters
+    ----------
+    controller
+        Of the viewer; with it there is a button that opens the window "Models".
+
+    Notes
+    -----
+    ``changed`` is emitted when the model changes; ``download`` and ``import_file`` when their
+    buttons are pressed.
+    """
+
+    changed = Signal()
+    download = Signal()
+    import_file = Signal()
+
+    def __init__(self, controller: Any = None) -> None:
+        super().__init__()
+        self._entries: list[Any] = []
+        self.combo = QComboBox()
+        self.combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.combo.setMinimumContentsLength(12)
+        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.combo.setToolTip("The trained network to use.")
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.download_button = QPushButton("Download")
+        self.download_button.setToolTip("Fetch this model's file now; it is kept for later.")
+        self.import_button = QPushButton("Import a model file…")
+        self.import_button.setToolTip(
+            "<qt>Add a model from a file: one downloaded elsewhere, one you fine-tuned, or a "
+            "checkpoint of the SA2-Net authors.</qt>"
+        )
+        self.device = QComboBox()
+        for name, text in DEVICES.items():
+            self.device.addItem(text, name)
+        self.device.setToolTip(
+            "<qt>Where the network runs. Automatic takes an NVIDIA GPU, else an Apple GPU, else "
+            "the processor.</qt>"
+        )
+        self.chosen = QLabel()
+        self.chosen.setWordWrap(True)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.download_button)
+        buttons.addWidget(self.import_button)
+        buttons.addStretch(1)
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        choice = QHBoxLayout()
+        choice.addWidget(self.combo, 1)
+        if controller is not None:
+            self.manage_button = ManageButton(controller, self._name)
+            choice.addWidget(self.manage_button)
+        label = QLabel("&Model")
+        label.setBuddy(self.combo)
+        form.addRow(label, choice)
+        form.addRow(self.about)
+        form.addRow(buttons)
+        form.addRow("&Device", self.device)
+        form.addRow(self.chosen)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        self.combo.currentIndexChanged.connect(self._on_model)
+        self.device.currentIndexChanged.connect(lambda _: self.show_device(""))
+        self.download_button.clicked.connect(lambda _: self.download.emit())
+        self.import_button.clicked.connect(lambda _: self.import_file.emit())
+        self.show_device("")
+
+    @property
+    def entry(self) -> Any:
+        """The model chosen (a ModelEntry), or None."""
+        row = self.combo.currentIndex()
+        return self._entries[row] if 0 <= row < len(self._entries) else None
+
+    def _name(self) -> str:
+        return "" if self.entry is None else str(self.entry.card.name)
+
+    def set_entries(self, entries: list[Any], name: str = "") -> None:
+        """Show these models, and choose the one called ``name``, else keep the choice."""
+        before = self.entry
+        wanted = name or (before.card.name if before is not None else "")
+        self._entries = list(entries)
+        self.combo.blockSignals(True)
+        self.combo.clear()
+        for entry in self._entries:
+            away = " (to download)" if entry.status == "remote" else ""
+            self.combo.addItem(f"{entry.card.name}{away}")
+        names = [entry.card.name for entry in self._entries]
+        if names:
+            self.combo.setCurrentIndex(names.index(wanted) if wanted in names else 0)
+        self.combo.blockSignals(False)
+        self._on_model()
+
+    def device_name(self) -> str:
+        """Return "auto", "cuda", "mps" or "cpu"."""
+        return str(self.device.currentData())
+
+    def show_device(self, text: str) -> None:
+        """Say what the last run chose, or that nobody knows yet."""
+        if not text and self.device_name() == "auto":
+            text = "What it chooses, and why, is shown here at the first run."
+        self.chosen.setText(text)
+        self.chosen.setVisible(bool(text))
+
+    def _on_model(self, _: int = 0) -> None:
+        entry = self.entry
+        self.about.setText(
+            model_text(entry) if entry is not None else "No model was found: import a file."
+        )
+        self.download_button.setVisible(entry is not None and entry.status == "remote")
+        self.changed.emit()

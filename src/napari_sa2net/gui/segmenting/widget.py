@@ -1,0 +1,375 @@
+"""The tab "Segment": shows choices, hands them to the controller, shows how it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...engine.errors import SA2NetError
+from ...engine.instances import LabelSettings
+from .. import saving
+from ..forms import DataclassForm, WheelGuard
+from ..image_panel import ImagePanel
+from ..jobs.state import acts_on_text, size_text
+from ..jobs.worker import describe_error
+from ..messages import MessageArea
+from ..resolve import Choices, is_stack, resolve
+from ..scale_field import ScaleField
+from ..watching import watch
+from ..writer import Target
+from . import results
+from .job import CANCELLED, SegmentController
+from .model_manager import ask_for_model_file
+from .model_panel import ModelPanel
+
+KEEP = {
+    "probabilities": (
+        "Probabilities",
+        "How likely each pixel belongs to each class, one Image layer a class.",
+    ),
+    "stages": (
+        "Four stages",
+        "What each of the network's four decoder stages sees: 1 − p(background), finest first.",
+    ),
+    "attention": (
+        "Attention maps",
+        "Where the network's attention (the ψ of each adaptive up-attention) lies.",
+    ),
+    "disagreement": (
+        "Disagreement",
+        "Where the stages differ, the network is unsure: look there first.",
+    ),
+}
+VERBS = {
+    "idle": "",
+    "segment": "Segmenting",
+    "preview": "Preview",
+    "download": "Downloading",
+    "import": "Importing",
+    "save": "Saving",
+}
+LABEL_FIELDS = {
+    "result": "Result",
+    "threshold": "&Threshold",
+    "min_size": "Minimum size",
+    "split": "Split touching objects",
+    "seed_threshold": "Splitting",
+    "fill_holes": "Fill holes",
+    "link": "Link objects",
+}
+
+
+class SegmentWidget(QWidget):  # type: ignore[misc]
+    """Segments an image layer.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, or napari's proxy of it.
+    controller
+        Runs the jobs of that viewer.
+    """
+
+    def __init__(self, viewer: Any, controller: SegmentController) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.controller = controller
+        self.image = ImagePanel(viewer)
+        self.scale = ScaleField(viewer)
+        self.scale.add_to(self.image.form)
+        self.model = ModelPanel(controller)
+        self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
+        self.all_planes = QCheckBox("… of all planes")
+        self.acts_on = QLabel()
+        self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
+        self.preview = QPushButton("P&review")
+        self.segment = QPushButton("&Segment")
+        self.cancel = QPushButton("&Cancel")
+        self.save = QPushButton("Save result…")
+        self.progress = QProgressBar()
+        self.status = QLabel()
+        self.messages = MessageArea()
+        self._lay_out()
+        self._connect()
+        self._restore()
+        self._on_image()
+
+    # --- building --------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.preview.setToolTip("Run on only what the canvas shows now, to try settings quickly.")
+        self.segment.setToolTip("Run on the whole image.")
+        self.segment.setDefault(True)
+        self.cancel.setToolTip("Stop the running job, at the latest after the tile at work.")
+        self.save.setToolTip(
+            "<qt>Save the selected result layer (or the last labels) as TIFF or OME-TIFF with "
+            "its pixel size.</qt>"
+        )
+        for name, (_, tip) in KEEP.items():
+            self.keep[name].setToolTip(f"<qt>{tip}</qt>")
+        self.all_planes.setToolTip(
+            "<qt>Keep the maps ticked above for every plane, not only for the one shown. Labels "
+            "are always made for all planes.</qt>"
+        )
+        self.page = page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(2, 2, 6, 2)
+        column.addWidget(_group("Image", self.image))
+        column.addWidget(_group("Model", self.model))
+        column.addWidget(self._extras())
+        column.addWidget(_group("Labels", self.acts_on, self.labelling))
+        column.addStretch(1)
+        WheelGuard(page)
+        scroll = QScrollArea()
+        scroll.setWidget(page)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        buttons = QHBoxLayout()
+        for button in (self.preview, self.segment, self.cancel):
+            buttons.addWidget(button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addLayout(buttons)
+        self.progress.setTextVisible(False)
+        self.acts_on.setWordWrap(True)
+        self.acts_on.setTextFormat(Qt.TextFormat.PlainText)
+        self.status.setWordWrap(True)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        layout.addWidget(self.messages)
+        layout.addWidget(self.save)
+
+    def _extras(self) -> QGroupBox:
+        box = QGroupBox("Also show")
+        grid = QGridLayout(box)
+        grid.setContentsMargins(6, 6, 6, 6)
+        for place, check in enumerate(self.keep.values()):
+            grid.addWidget(check, place // 2, place % 2)
+        grid.addWidget(self.all_planes, 2, 0, 1, 2)
+        return box
+
+    def _connect(self) -> None:
+        self.image.changed.connect(self._on_image)
+        self.scale.failed.connect(lambda text: self.controller.note(text, "error"))
+        self.model.changed.connect(self._on_model)
+        self.model.download.connect(self._on_download)
+        self.model.import_file.connect(self._on_import)
+        self.labelling.changed.connect(self._on_labelling)
+        self.preview.clicked.connect(lambda _: self._run(preview=True))
+        self.segment.clicked.connect(lambda _: self._run(preview=False))
+        self.cancel.clicked.connect(lambda _: self.controller.cancel())
+        self.save.clicked.connect(lambda _: self._on_save())
+        # Bound methods of a QObject: Qt disconnects them when this widget goes.
+        self.controller.changed.connect(self._refresh)
+        self.controller.models_changed.connect(self._list_models)
+        self.model.device.currentIndexChanged.connect(self._refresh)
+        watch(self, self._viewer.layers.events.removed, self._refresh)
+
+    # --- what is chosen --------------------------------------------------------------------
+
+    def choices(self) -> Choices:
+        """Return what is shown."""
+        return Choices(
+            layer=self.image.layer,
+            image=self.image.image,
+            problem=self.image.problem,
+            card=self.model.entry.card if self.model.entry is not None else None,
+            channels=self.image.channels.text(),
+            diameter=self.scale.diameter(),
+            device=self.model.device_name(),
+            keep=frozenset(name for name, box in self.keep.items() if box.isChecked()),
+            all_planes=self.all_planes.isChecked(),
+            labelling=self.labelling.value(),
+        )
+
+    def _restore(self) -> None:
+        form = self.controller.form
+        self._list_models(form.get("model", ""))
+        if not form:
+            return
+        self.image.choose(form["layer"])
+        if self.image.layer == form["layer"]:
+            self.image.correct(form["axes"], form["channels"])
+        self.model.device.setCurrentIndex(self.model.device.findData(form["device"]))
+        for name, box in self.keep.items():
+            box.setChecked(name in form["keep"])
+        self.all_planes.setChecked(form["all_planes"])
+        self.labelling.set_value(form["labelling"])
+
+    def _remember(self) -> None:
+        choices = self.choices()
+        self.controller.form = {
+            "model": choices.card.name if choices.card is not None else "",
+            "layer": choices.layer,
+            "axes": self.image.axes.text(),
+            "channels": choices.channels,
+            "device": choices.device,
+            "keep": choices.keep,
+            "all_planes": choices.all_planes,
+            "labelling": choices.labelling,
+        }
+
+    def hideEvent(self, event: Any) -> None:
+        """Remember what is chosen: the dock's ✕ hides this, and opening it again makes another."""
+        super().hideEvent(event)
+        self._remember()
+
+    def _on_image(self) -> None:
+        image = self.image.image
+        axes = image.axes if image is not None else ""
+        pixel_size = image.pixel_size if image is not None else None
+        self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        self._refresh()
+
+    def _on_model(self) -> None:
+        entry = self.model.entry
+        if entry is not None:
+            self.scale.set_card(entry.card)
+            self.labelling.set_value(entry.card.labelling)
+        self._refresh()
+
+    def _list_models(self, name: str = "") -> None:
+        try:
+            entries = self.controller.backend.models()
+        except Exception as error:
+            self.controller.fail(error)
+            return
+        self.model.set_entries(entries, name)
+
+    # --- what is pressed -------------------------------------------------------------------
+
+    def _run(self, *, preview: bool) -> None:
+        self._remember()
+        choices = self.choices()
+        try:
+            request, target = resolve(self._viewer, choices, preview=preview)
+            if not self._agreed(choices, target):
+                return
+        except Exception as error:
+            self.controller.fail(error)
+            return
+        self.controller.segment(request, target)
+
+    def _agreed(self, choices: Choices, target: Target) -> bool:
+        """Ask before something costly: a download, or more than 1 GB of maps."""
+        entry = self.model.entry
+        if entry.status == "remote":
+            size = size_text(entry.card.bytes)
+            text = f"The model “{entry.card.name}” must be downloaded first ({size})."
+            if entry.card.restricted:
+                text += f"\n\nIts licence, {entry.card.licence}, forbids some uses."
+            if not self.ask(text + "\n\nDownload it now and then segment?"):
+                return False
+        needed = results.estimate_map_bytes(
+            target.maps_image, choices.keep, len(entry.card.classes), all_planes=True
+        )
+        if results.too_large(needed):
+            fewer = "untick some" + ", or “of all planes”" * is_stack(target.maps_image)
+            return self.ask(
+                f"What is ticked under “Also show” needs about {results.describe_bytes(needed)} of "
+                f"memory.\n\nKeep it all the same? (No: {fewer}.)"
+            )
+        return True
+
+    def ask(self, question: str) -> bool:
+        """Ask a person yes or no."""
+        answer = QMessageBox.question(self, "SA2-Net", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _on_download(self) -> None:
+        entry = self.model.entry
+        if entry.card.restricted and not self.ask(
+            f"The licence of “{entry.card.name}”, {entry.card.licence}, forbids some uses."
+            "\n\nDownload it?"
+        ):
+            return
+        self.controller.download(entry.card.name)
+
+    def _on_import(self) -> None:
+        path = ask_for_model_file(self)
+        if path is not None:
+            self.controller.import_model(path)
+
+    def _on_save(self) -> None:
+        try:
+            layer, name = self.controller.writer.to_save(self._viewer, self.controller.shown)
+        except SA2NetError as error:
+            self.controller.fail(error)
+            return
+        path, _ = QFileDialog.getSaveFileName(self, "Save result", name, saving.FILE_FILTER)
+        if path:
+            self.controller.save(layer, Path(path))
+
+    def _on_labelling(self, settled: bool) -> None:
+        self._refresh_labelling()
+        self._remember()
+        try:
+            self.controller.labels_wanted(self.labelling.value(), settled=settled)
+        except Exception as error:
+            self.controller.note(describe_error(error), "error")
+
+    # --- showing ---------------------------------------------------------------------------
+
+    def _refresh(self, _: Any = None) -> None:
+        state = self.controller.state
+        ready = not state.busy
+        for widget in (self.preview, self.segment, self.save):
+            widget.setEnabled(ready)
+        self.model.download_button.setEnabled(ready)
+        self.model.import_button.setEnabled(ready)
+        self.cancel.setEnabled(state.kind in CANCELLED and not state.cancelling)
+        self.progress.setVisible(state.busy)
+        self.progress.setRange(0, state.total if state.total > 1 else 0)
+        self.progress.setValue(state.done)
+        self.status.setVisible(state.busy)
+        self.status.setText(f"{VERBS[state.kind]}: {state.text}")
+        asked = self.model.device_name() == self.controller.device_asked
+        self.model.show_device(self.controller.device if asked else "")
+        self.all_planes.setVisible(is_stack(self.image.image))
+        self.messages.show_notes(self.controller.notes)
+        shown = self.controller.shown
+        present = shown is not None and shown.layer in self._viewer.layers
+        self.acts_on.setText(acts_on_text(shown, present))
+        self._refresh_labelling()
+
+    def _refresh_labelling(self) -> None:
+        settings, image = self.labelling.value(), self.image.image
+        instances = settings.result == "instances"
+        controls = self.labelling.controls
+        controls["split"].setEnabled(instances)
+        controls["seed_threshold"].setEnabled(instances and settings.split)
+        link = controls["link"]
+        link.setEnabled(instances and is_stack(image))
+        axes = image.axes if image is not None else ""
+        for row in range(link.count()):
+            choice = link.itemData(row)
+            usable = choice == "none" or choice.upper() in axes
+            link.model().item(row).setEnabled(usable)
+
+
+def _group(title: str, *widgets: QWidget) -> QGroupBox:
+    box = QGroupBox(title)
+    column = QVBoxLayout(box)
+    column.setContentsMargins(6, 6, 6, 6)
+    for widget in widgets:
+        column.addWidget(widget)
+    return box

@@ -1,0 +1,272 @@
+"""What a training starts from: a model and its classes, or new ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QColorDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...engine.cards import ClassInfo, ModelCard, default_classes
+from ...engine.errors import InputError
+from ..annotating.pairs_panel import small_combo
+from ..segmenting.model_manager import ManageButton
+
+SCRATCH = "From scratch (a new network)"
+BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
+SCRATCH_CARD = ModelCard(
+    name="new",
+    num_classes=3,
+    classes=(*default_classes(2), BOUNDARY),
+)
+"""What a network from scratch is for, until the person says otherwise."""
+
+
+class ClassRow(QWidget):  # type: ignore[misc]
+    """Name and colour of a class. ``changed`` and ``removed`` are emitted by a person."""
+
+    changed = Signal()
+    removed = Signal(object)
+
+    def __init__(self, info: ClassInfo, *, fixed: bool) -> None:
+        super().__init__()
+        self._color = info.color
+        self.color = QToolButton()
+        self.color.setToolTip("The colour of this class.")
+        self.name = QLineEdit(info.name)
+        self.name.setAccessibleName("Name of the class")
+        self.remove = QToolButton()
+        self.remove.setText("✕")
+        self.remove.setAutoRaise(True)
+        self.remove.setToolTip("Remove this class.")
+        self.remove.setEnabled(not fixed)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.color)
+        row.addWidget(self.name, 1)
+        row.addWidget(self.remove)
+        self._show()
+        self.color.clicked.connect(lambda _: self._choose())
+        self.name.editingFinished.connect(self.changed)
+        self.remove.clicked.connect(lambda _: self.removed.emit(self))
+
+    def info(self) -> ClassInfo:
+        """Return the class."""
+        return ClassInfo(self.name.text().strip(), self._color)
+
+    def set_color(self, color: str) -> None:
+        """Take another colour, "#rrggbb"."""
+        self._color = color
+        self._show()
+        self.changed.emit()
+
+    def _choose(self) -> None:
+        color = QColorDialog.getColor(QColor(self._color), self, "Colour of the class")
+        if color.isValid():
+            self.set_color(color.name())
+
+    def _show(self) -> None:
+        self.color.setStyleSheet(f"background-color: {self._color}; border: 1px solid #888;")
+        self.color.setFixedSize(22, 22)
+
+
+class StartPanel(QWidget):  # type: ignore[misc]
+    """Chooses what to start from, and which classes there are; ``changed`` when they do.
+
+    Parameters
+    ----------
+    controller
+        The viewer's SegmentController; with it there is a button that opens the window "Models".
+    """
+
+    changed = Signal()
+
+    def __init__(self, controller: Any = None) -> None:
+        super().__init__()
+        self._entries: list[Any] = []
+        self.combo = small_combo(
+            "<qt>The model to start from. Take one made for images like yours; what it knows is "
+            "kept, and adapted to your painting.</qt>"
+        )
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.define = QCheckBox("Define other classes")
+        self.define.setToolTip(
+            "<qt>Give the classes you want to tell apart. The model gets a new output for them; "
+            "classes of the same name and all the rest are kept.</qt>"
+        )
+        self.rows: list[ClassRow] = []
+        self.editor = QWidget()
+        self._column = QVBoxLayout()
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self.add = QPushButton("Add a class")
+        self.split = QCheckBox("Touching objects are to be told apart")
+        self.split.setToolTip(
+            "<qt>The model then learns the boundaries between objects too. You never paint "
+            "them: they are made from full masks of single objects.</qt>"
+        )
+        column = QVBoxLayout(self.editor)
+        column.setContentsMargins(12, 0, 0, 0)
+        column.addLayout(self._column)
+        column.addWidget(self.add)
+        column.addWidget(self.split)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        choice = QHBoxLayout()
+        choice.addWidget(self.combo, 1)
+        if controller is not None:
+            self.manage_button = ManageButton(controller, lambda: self.model or "")
+            choice.addWidget(self.manage_button)
+        form.addRow("Start from", choice)
+        form.addRow(self.about)
+        form.addRow(self.define)
+        form.addRow(self.editor)
+        self.editor.hide()
+        self.combo.currentIndexChanged.connect(self._on_model)
+        self.define.toggled.connect(self._on_define)
+        self.add.clicked.connect(lambda _: self._add_class())
+        self.split.toggled.connect(lambda _: self._changed())
+
+    # --- what is chosen --------------------------------------------------------------------
+
+    @property
+    def entry(self) -> Any:
+        """The model to start from (a ModelEntry), None for a new network."""
+        row = self.combo.currentIndex()
+        return self._entries[row] if 0 <= row < len(self._entries) else None
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model to start from, None for a new network."""
+        return None if self.entry is None else self.entry.card.name
+
+    def classes(self) -> tuple[ClassInfo, ...] | None:
+        """Return the new classes, None where those of the model are kept.
+
+        Raises
+        ------
+        InputError
+            If a name is missing or given twice.
+        """
+        if not self.define.isChecked():
+            return None if self.entry is not None else SCRATCH_CARD.classes
+        infos = [row.info() for row in self.rows]
+        names = [info.name.lower() for info in infos]
+        if not all(names):
+            raise InputError("A class has no name: give it one, or remove it.")
+        if len(set(names)) < len(names) or BOUNDARY.name in names:
+            raise InputError(
+                "Two classes have the same name (“boundary” is taken too): give each its own."
+            )
+        return (*infos, BOUNDARY) if self.split.isChecked() else tuple(infos)
+
+    def card(self) -> ModelCard:
+        """Return the card that the paintings are for: of the model, with the classes chosen."""
+        card = SCRATCH_CARD if self.entry is None else self.entry.card
+        try:
+            classes = self.classes()
+        except InputError:
+            classes = None
+        if classes is None:
+            return card
+        return replace(card, classes=classes, num_classes=len(classes))
+
+    # --- showing ---------------------------------------------------------------------------
+
+    def set_entries(self, entries: list[Any], name: str = "") -> None:
+        """Show these models, and choose the one called ``name``, else keep the choice."""
+        before = self.model if self._entries else ""
+        wanted = name or before
+        self._entries = list(entries)
+        self.combo.blockSignals(True)
+        self.combo.clear()
+        for entry in self._entries:
+            away = " (to download)" if entry.status == "remote" else ""
+            self.combo.addItem(f"{entry.card.name}{away}")
+        self.combo.addItem(SCRATCH)
+        names = [entry.card.name for entry in self._entries]
+        if wanted is None:
+            self.combo.setCurrentIndex(len(names))
+        else:
+            self.combo.setCurrentIndex(names.index(wanted) if wanted in names else 0)
+        self.combo.blockSignals(False)
+        if self.model != before or name:
+            self._on_model()
+
+    def choose(self, name: str | None) -> None:
+        """Choose the model called ``name``, None for a new network."""
+        names = [entry.card.name for entry in self._entries]
+        if name is None or name in names:
+            self.combo.setCurrentIndex(len(names) if name is None else names.index(name))
+
+    def set_classes(self, classes: tuple[ClassInfo, ...]) -> None:
+        """Define these classes."""
+        self._list(classes)
+        self.define.setChecked(True)
+
+    def _on_model(self, _: int = 0) -> None:
+        if self.define.isChecked():
+            self.define.setChecked(False)
+        self._changed()
+
+    def _on_define(self, on: bool) -> None:
+        if on and not self.rows:
+            card = SCRATCH_CARD if self.entry is None else self.entry.card
+            self._list(card.classes)
+        if not on:
+            self._list(())
+        self.editor.setVisible(on)
+        self._changed()
+
+    def _list(self, classes: tuple[ClassInfo, ...]) -> None:
+        for row in self.rows:
+            self._column.removeWidget(row)
+            row.deleteLater()
+        self.rows = []
+        for info in classes:
+            if not info.derived:
+                self._append(info)
+        self.split.blockSignals(True)
+        self.split.setChecked(any(info.derived for info in classes))
+        self.split.blockSignals(False)
+
+    def _append(self, info: ClassInfo) -> None:
+        row = ClassRow(info, fixed=len(self.rows) < 2)
+        row.changed.connect(self._changed)
+        row.removed.connect(self._remove)
+        self._column.addWidget(row)
+        self.rows.append(row)
+
+    def _add_class(self) -> None:
+        number = len(self.rows)
+        color = default_classes(number + 1)[number].color
+        self._append(ClassInfo(f"class {number}", color))
+        self._changed()
+
+    def _remove(self, row: ClassRow) -> None:
+        self.rows.remove(row)
+        self._column.removeWidget(row)
+        row.deleteLater()
+        self._changed()
+
+    def _changed(self) -> None:
+        card = self.card()
+        names = ", ".join(info.name for info in card.classes if not info.derived)
+        start = "It learns only from your painting. " if self.entry is None else ""
+        self.about.setText(f"{start}You paint: {names}.")
+        self.changed.emit()

@@ -1,0 +1,398 @@
+"""The tab "Correct & fine-tune": leads from a painting to a better model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..annotating import layers as annotation_layers
+from ..annotating.pairs_panel import PairsPanel
+from ..annotating.panel import AnnotatePanel
+from ..forms import WheelGuard
+from ..image_panel import ImagePanel, parse_channels
+from ..jobs.state import size_text
+from ..keeping import KeptPanel, keeper_of
+from ..messages import MessageArea
+from ..scale_field import ScaleField
+from .backend import Plan
+from .job import TrainController
+from .offers import Offers, training_text
+from .plots import LearningPlot
+from .preview import Shown
+from .result import ResultPanel
+from .settings import SettingsPanel, budget_text
+from .start import StartPanel
+from .where import WherePanel
+
+VERBS = {"train": "Fine-tuning", "keep": "Saving", "look": "Asking the model"}
+MODEL_FILES = "Models (*.safetensors)"
+
+
+class TrainWidget(QWidget):  # type: ignore[misc]
+    """Corrects and fine-tunes.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, or napari's proxy of it.
+    controller
+        Runs the trainings of that viewer.
+    """
+
+    def __init__(self, viewer: Any, controller: TrainController) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.controller = controller
+        self.image = ImagePanel(viewer)
+        self.image.combo.setToolTip("The image to paint on. It follows the layer you select.")
+        self.scale = ScaleField(viewer)
+        self.scale.add_to(self.image.form)
+        self.start = StartPanel(controller.segment)
+        self.annotate = AnnotatePanel(
+            viewer,
+            self.image,
+            self.scale,
+            controller.pairs,
+            self.start.card,
+            lambda: controller.segment.shown,
+        )
+        self.pairs = PairsPanel(viewer, controller.pairs, self.start.card, self._on_add)
+        self.where = WherePanel(self.image, controller.pairs)
+        self.settings = SettingsPanel(controller.backend.settings())
+        self.preview = QCheckBox("Show what it sees as it learns")
+        self.device = QLabel()
+        self.plot = LearningPlot()
+        self.result = ResultPanel()
+        self.keeper = keeper_of(viewer)
+        self.kept = KeptPanel(self.keeper)
+        self.trainings = Offers(
+            "Resume",
+            "Discard",
+            ("Go on where it was. It needs no images for that.", "Forget it for good."),
+        )
+        self.train = QPushButton("&Fine-tune")
+        self.pause = QPushButton("P&ause")
+        self.stop = QPushButton("S&top")
+        self.progress = QProgressBar()
+        self.status = QLabel()
+        self.messages = MessageArea()
+        self._scrolling = QTimer(self)
+        self._scrolling.setSingleShot(True)
+        self._scrolling.timeout.connect(self._scroll_down)
+        self._lay_out()
+        self._connect()
+        self._restore()
+        self._on_image()
+        self._refresh()
+        self._show_progress()
+        self._list_offers()
+
+    # --- building --------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.train.setToolTip("Learn from the paintings ticked in the list.")
+        self.pause.setToolTip("Rest after the step at work, and go on later.")
+        self.pause.setCheckable(True)
+        self.stop.setToolTip("End now, with the best model so far.")
+        self.preview.setToolTip(
+            "<qt>A layer over the image shows how likely each pixel in view belongs to an object, "
+            "every few seconds. It takes a little of the computer's time.</qt>"
+        )
+        self.page = page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(2, 2, 6, 2)
+        column.addWidget(self.kept)
+        column.addWidget(self.trainings)
+        column.addWidget(_group("Image and model", self.image, self.start))
+        column.addWidget(_group("1 · Annotate", self.annotate))
+        column.addWidget(_group("2 · What the painting means", self.pairs))
+        column.addWidget(_group("3 · Where next?", self.where))
+        column.addWidget(_group("4 · Fine-tune", self.settings, self.preview, self.device))
+        self.outcome = _group("5 · Better or worse?", self.plot, self.result)
+        column.addWidget(self.outcome)
+        column.addStretch(1)
+        WheelGuard(page)
+        self.scroll = QScrollArea()
+        self.scroll.setWidget(page)
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        buttons = QHBoxLayout()
+        for button in (self.train, self.pause, self.stop):
+            buttons.addWidget(button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.scroll, 1)
+        layout.addLayout(buttons)
+        self.progress.setTextVisible(False)
+        self.status.setWordWrap(True)
+        self.device.setWordWrap(True)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        layout.addWidget(self.messages)
+
+    def _connect(self) -> None:
+        controller = self.controller
+        self.image.changed.connect(self._on_image)
+        self.start.changed.connect(self._on_start)
+        self.scale.failed.connect(lambda text: controller.note(text, "error"))
+        self.scale.changed.connect(self._look)
+        self.annotate.failed.connect(controller.fail)
+        self.settings.changed.connect(self._summarise)
+        self.pairs.changed.connect(self._summarise)
+        self.pairs.changed.connect(self.annotate.offer_classes)
+        self.preview.toggled.connect(self._on_preview)
+        self.where.failed.connect(controller.fail)
+        self.where.button.clicked.connect(lambda _: self._on_where())
+        self.train.clicked.connect(lambda _: self._on_train())
+        self.pause.clicked.connect(controller.pause)
+        self.stop.clicked.connect(lambda _: controller.stop())
+        self.result.keep.connect(controller.keep)
+        self.result.keep_start.connect(controller.keep_start)
+        self.result.elsewhere.connect(self._on_elsewhere)
+        self.kept.restored.connect(controller.pairs.adopt)
+        self.trainings.taken.connect(self._on_resume)
+        self.trainings.refused.connect(self._on_discard)
+        # Bound methods of a QObject: Qt disconnects them when this widget goes.
+        controller.changed.connect(self._refresh)
+        controller.progressed.connect(self._show_progress)
+        controller.offers_changed.connect(self._list_offers)
+        controller.segment.models_changed.connect(self._list_models)
+
+    # --- what is chosen --------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        form = self.controller.form
+        self._list_models()
+        self.preview.setChecked(self.controller.preview.on)
+        for layer in self._viewer.layers:
+            if annotation_layers.is_annotation(layer):
+                self.controller.pairs.adopt(layer)
+        if not form:
+            return
+        self.image.choose(form["layer"])
+        if self.image.layer == form["layer"]:
+            self.image.correct(form["axes"], form["channels"])
+        self.start.choose(form["model"])
+        if form["classes"] is not None:
+            self.start.set_classes(form["classes"])
+        self.settings.set_value(form["settings"])
+        self.settings.device.setCurrentIndex(self.settings.device.findData(form["device"]))
+
+    def _remember(self) -> None:
+        try:
+            classes = self.start.classes() if self.start.define.isChecked() else None
+        except Exception:
+            classes = None
+        self.controller.form = {
+            "layer": self.image.layer,
+            "axes": self.image.axes.text(),
+            "channels": self.image.channels.text(),
+            "model": self.start.model,
+            "classes": classes,
+            "settings": self.settings.value(),
+            "device": self.settings.device_name(),
+        }
+
+    def hideEvent(self, event: Any) -> None:
+        """Remember what is chosen: the dock's ✕ hides this, and opening it again makes another."""
+        super().hideEvent(event)
+        self._remember()
+
+    def showEvent(self, event: Any) -> None:
+        """Catch up with what was not drawn while this was hidden."""
+        super().showEvent(event)
+        self._show_progress()
+
+    def _on_image(self) -> None:
+        image = self.image.image
+        axes = image.axes if image is not None else ""
+        pixel_size = image.pixel_size if image is not None else None
+        self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        for pair in self.controller.pairs.pairs:
+            if image is not None and pair.sources == self.image.layers():
+                pair.axes, pair.channels = image.axes, self._channels()
+        self.annotate.offer_classes()
+        self._look()
+
+    def _on_start(self) -> None:
+        self.scale.set_card(self.start.card())
+        self.annotate.colour()
+        self.pairs.refresh()
+        self._look()
+        self._summarise()
+
+    def _channels(self) -> tuple[int, ...] | None:
+        try:
+            return parse_channels(self.image.channels.text())
+        except ValueError:  # still being typed
+            return None
+
+    def _look(self) -> None:
+        """Tell the preview which image to look at."""
+        image, card = self.image.image, self.start.card()
+        if image is None:
+            self.controller.preview.show_image(None)
+            return
+        diameter, zoom = self.scale.diameter(), 1.0
+        if diameter is not None and card.diameter is not None:
+            zoom = card.diameter / diameter
+        elif image.pixel_size is not None and card.pixel_size is not None:
+            zoom = image.pixel_size / card.pixel_size
+        self.controller.preview.show_image(
+            Shown(self.image.layer, image, self._channels(), diameter, zoom)
+        )
+
+    def _list_models(self, name: str = "") -> None:
+        try:
+            entries = self.controller.segment.backend.models()
+        except Exception as error:
+            self.controller.fail(error)
+            return
+        self.start.set_entries(entries, name)
+
+    def _summarise(self) -> None:
+        ticked = sum(pair.on for pair in self.controller.pairs.pairs)
+        paintings = "1 painting" if ticked == 1 else f"{ticked} paintings"
+        start = f"“{self.start.model}”" if self.start.model is not None else "a new network"
+        self.settings.summary.setText(
+            f"Trains {start} on {paintings}: {budget_text(self.settings.value())}."
+        )
+
+    # --- what is pressed -------------------------------------------------------------------
+
+    def _on_add(self, layer: Any) -> None:
+        try:
+            guessed = annotation_layers.guess(layer, self.start.card())
+            self.pairs.told(layer, guessed.why)
+            self.annotate.pair(layer)
+            self.keeper.watch(layer, self.image.layer)
+        except Exception as error:
+            self.controller.fail(error)
+
+    def _on_where(self) -> None:
+        self.where.ask(
+            self.start.entry,
+            self._channels(),
+            self.scale.diameter(),
+            self.settings.device_name(),
+            self.controller.where_next,
+        )
+
+    def _on_train(self) -> None:
+        self._remember()
+        entry = self.start.entry
+        try:
+            wanted = self.controller.pairs.wanted()
+            plan = Plan(
+                model=self.start.model,
+                settings=self.settings.value(),
+                name=str(wanted[0].sources[0].name),
+                classes=self.start.classes(),
+                device=self.settings.device_name(),
+            )
+        except Exception as error:
+            self.controller.fail(error)
+            return
+        if entry is not None and entry.status == "remote" and not self._may_download(entry.card):
+            return
+        self.controller.train(plan, self.scale.diameter())
+
+    def _may_download(self, card: Any) -> bool:
+        text = f"The model “{card.name}” must be downloaded first ({size_text(card.bytes)})."
+        if card.restricted:
+            text += f"\n\nIts licence, {card.licence}, forbids some uses."
+        return self.ask(text + "\n\nDownload it now and then train?")
+
+    def ask(self, question: str) -> bool:
+        """Ask a person yes or no."""
+        answer = QMessageBox.question(self, "SA2-Net", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _on_preview(self, on: bool) -> None:
+        self.controller.preview.on = on
+
+    def _on_elsewhere(self) -> None:
+        name = f"{self.result.name.text().strip() or 'model'}.safetensors"
+        path, _ = QFileDialog.getSaveFileName(self, "Save the new model", name, MODEL_FILES)
+        if path:
+            self.controller.save_to(Path(path))
+
+    def _on_resume(self, saved: Any) -> None:
+        self.controller.resume(saved, self.settings.device_name())
+
+    def _on_discard(self, saved: Any) -> None:
+        if self.ask(f"Forget the training of “{saved.name}” for good?"):
+            self.controller.discard(saved)
+
+    # --- showing ---------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        state, result = self.controller.state, self.controller.result
+        training = state.kind == "train"
+        self.train.setEnabled(not state.busy)
+        self.where.button.setEnabled(not state.busy)
+        self.pause.setEnabled(training and state.total > 1 and not state.cancelling)
+        self.pause.setChecked(state.paused)
+        self.pause.setText("Resume" if state.paused else "P&ause")
+        self.stop.setEnabled(training and not state.cancelling)
+        self.progress.setVisible(state.busy)
+        self.progress.setRange(0, state.total if state.total > 1 else 0)
+        self.progress.setValue(state.done)
+        self.status.setVisible(state.busy)
+        verb = "Paused" if state.paused else VERBS.get(state.kind, "")
+        self.status.setText(f"{verb}: {state.text}")
+        self.device.setText(self.controller.device)
+        self.device.setVisible(bool(self.controller.device))
+        if self.preview.isChecked() != self.controller.preview.on:
+            self.preview.setChecked(self.controller.preview.on)
+        arrived = result is not None and self.result.box.isHidden()
+        self.result.show_result(result, busy=state.busy)
+        if arrived:
+            self._show_outcome()
+        self.messages.show_notes(self.controller.notes)
+
+    def _show_progress(self) -> None:
+        if not self.isVisible():
+            return
+        new = self.plot.isHidden()
+        self.plot.show_history(self.controller.history)
+        if new and not self.plot.isHidden():
+            self._show_outcome()
+
+    def _show_outcome(self) -> None:
+        """Scroll to the curves and the result, once they have their places."""
+        self._scrolling.start(50)
+
+    def _scroll_down(self) -> None:
+        bar = self.scroll.verticalScrollBar()
+        bar.setValue(bar.maximum())
+
+    def _list_offers(self) -> None:
+        offers = [(saved, training_text(saved)) for saved in self.controller.offers()]
+        self.trainings.show_offers(offers, busy=self.controller.state.busy)
+
+
+def _group(title: str, *widgets: QWidget) -> QGroupBox:
+    box = QGroupBox(title)
+    column = QVBoxLayout(box)
+    column.setContentsMargins(6, 6, 6, 6)
+    for widget in widgets:
+        column.addWidget(widget)
+    return box
