@@ -5,7 +5,8 @@
 A simulated annotator (``annotator.py``) paints on three images at half resolution: first three
 strokes of each class on each, then, after every training but the last, five on each at the
 model's largest errors, each class in turn. Each training goes on from the model before it, with
-the window's default settings, and takes its part of ``--seconds``: only the training steps count.
+the window's default settings, and takes as long as all before it: 15, 15, 30 and 60 s. Only the
+training steps count.
 Images that are not painted on are scored: Dice of the foreground, on the axons the mean of the
 two foreground classes.
 
@@ -28,7 +29,16 @@ import numpy as np
 
 import random_forest
 from fields import DATA_SETS, mean_dice, read_fields
-from protocol import Session, Setup, add_options, learn_masks, read_settings, score, score_mask
+from protocol import (
+    Session,
+    Setup,
+    add_options,
+    learn_masks,
+    lengths,
+    read_settings,
+    score,
+    score_mask,
+)
 from records import Case, Records, medians, spread, table, tell
 
 
@@ -40,9 +50,9 @@ def one_seed(
     classes = len(setup.data_set.classes)
     session = Session(setup, painted, seed, rounds)
     rows = []
-    for turn in range(1, rounds + 1):
+    for turn, length in enumerate(lengths(seconds, rounds), 1):
         session.paint()
-        learned = session.train(seconds / rounds)
+        learned = session.train(length)
         forest = random_forest.fit(painted, session.paintings, seed)
         trees = [random_forest.predict(forest, image) for image in others]
         row = {

@@ -139,6 +139,16 @@ def score_mask(model: Model | str, images: Sequence[Field]) -> float:
     return float(np.mean([dice(a, image, 2) for a, image in zip(found, masks, strict=True)]))
 
 
+def lengths(seconds: float, rounds: int) -> list[float]:
+    """Return how long each training takes: as long as all before it, the first two alike.
+
+    A person waits little for a first look and longer for the model to keep, which has more
+    strokes to learn.
+    """
+    parts = [1, *(2**turn for turn in range(rounds - 1))]
+    return [seconds * part / sum(parts) for part in parts]
+
+
 @dataclass
 class Session:
     """Someone who paints on some fields and trains, in turns."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from annotator import Annotator
 from fields import DATA_SETS, read_fields
 from napari_sa2net.engine.training.suggest import next_place
-from protocol import Session, Setup, add_options, predict, read_settings, score
+from protocol import Session, Setup, add_options, lengths, predict, read_settings, score
 from records import Case, Records, medians, spread, table, tell
 
 WINDOW = 128
@@ -39,18 +39,19 @@ def one_seed(
     classes = len(setup.data_set.classes)
     common = Session(setup, painted, seed, rounds)
     common.paint()
-    learned = common.train(seconds / rounds)
+    first_length, *further = lengths(seconds, rounds)
+    learned = common.train(first_length)
     first = figures(common, score(learned.model, others, classes))
     found: dict[str, list[dict[str, Any]]] = {}
     for arm in ARMS:
         session = common.branch()
         found[arm] = [first]
         visited: list[list[tuple[int, int]]] = [[] for _ in painted]
-        for _ in range(rounds - 1):
+        for length in further:
             session.turn += 1
             for annotator, seen in zip(session.annotators, visited, strict=True):
                 visit(session, annotator, seen, places, arm)
-            learned = session.train(seconds / rounds)
+            learned = session.train(length)
             found[arm].append(figures(session, score(learned.model, others, classes)))
         tell(f"  {setup.data_set.folder} seed {seed} {arm} {found[arm]}")
     return found

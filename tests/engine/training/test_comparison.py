@@ -65,6 +65,15 @@ def test_the_interval_is_the_same_each_time() -> None:
     assert interval(before, after) == interval(before, after)
 
 
+def test_an_interval_that_is_surer_is_wider() -> None:
+    before, after = (
+        np.random.default_rng(s).integers(1, 90, (12, 3)).astype(float) for s in (0, 1)
+    )
+    low, high = interval(before, after)
+    wider = interval(before, after, chance=0.005)
+    assert wider[0] < low < high < wider[1]
+
+
 def test_only_pixels_that_count_are_scored(tiny_model: Model) -> None:
     rng = np.random.default_rng(0)
     labels = np.full((40, 50), IGNORE, np.int32)

@@ -232,7 +232,7 @@ class Job:
         """Compare, and make the new model's card."""
         if not training.step:
             raise TrainingError("Training was stopped before its first step: nothing was learnt.")
-        network = training.result()
+        network, step = training.result()
         comparison = self._compare(Model(network, self.made.card), parts)
         facts = {**self.plan["facts"], "used": parts.pixels}
         history = tuple(training.history)
@@ -246,7 +246,7 @@ class Job:
             {
                 "steps": training.step,
                 "seconds": round(training.seconds, 1),
-                "best_step": training.best_step or training.step,
+                "best_step": step,
                 "batch": training.batch,
                 "patch": training.patch,
                 "device": str(training.device),

@@ -22,13 +22,11 @@ from .loop import Training
 from .losses import LOSSES, deep_supervision
 from .samples import Batch, Sample, draw_batch
 from .scoring import Counts, dice_of, score
+from .selection import Selection
 from .settings import FineTuneSettings, TrainingSettings
 
 EVALUATIONS = 20
 """How often the network is scored in a training."""
-
-NEARLY = 0.01
-"""Of two evaluations whose Dice differs by less, the later one is the better: it saw more."""
 
 MOST_BLOCKS = 32
 """Held-out regions that are scored while training goes on; at its end all are."""
@@ -82,14 +80,10 @@ class Painted(Training):
         self.often = np.array([sample.weight for sample in train])
         self.batch, self.patch = settings.batch, settings.patch
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.best: dict[str, Tensor] | None = None
-        self.best_dice = -1.0
-        self.best_step = 0
+        self.selection = Selection()
         self.history: list[Evaluated] = []
         self.evaluated = 0
         """Evaluations done, not counting that of the start."""
-        self.waited = 0
-        """Evaluations since the best Dice."""
         self.fixed = False
         self._sums = [0.0, 0.0]
         self._counts: Counts = np.zeros(3)
@@ -127,8 +121,8 @@ class Painted(Training):
 
     def finished(self) -> bool:
         """Tell whether the budget or the patience is used up, or somebody asked to stop."""
-        patience = self.settings.patience
-        return self.stopping() or self.share >= 1 or (patience > 0 and self.waited >= patience)
+        patience, waited = self.settings.patience, self.selection.waited
+        return self.stopping() or self.share >= 1 or (patience > 0 and waited >= patience)
 
     def rate(self) -> float:
         """Rise over the warm-up, then fall to nought as a cosine over the rest of the budget."""
@@ -260,7 +254,7 @@ class Painted(Training):
                     value.copy_(new[name])
 
     def _evaluate(self) -> Evaluated:
-        """Score the average, and keep it if it is the best."""
+        """Score the average."""
         figures: dict[str, float] = {}
         if self._sums[1]:
             figures["training loss"] = self._sums[0] / self._sums[1]
@@ -270,30 +264,22 @@ class Painted(Training):
         if self.validation:
             found = score(self.averaged, self.validation, self.derived, self.stage_loss)
             figures |= {"validation loss": found.loss, "validation Dice": found.dice}
-            best = self.step > 0 and self._judge(found.mean_dice)
+            if self.step:
+                best = self.selection.note(self.step, found, self.averaged.state_dict())
         event = Evaluated(self.step, figures, best)
         self.history.append(event)
         return event
 
-    def _judge(self, dice: float) -> bool:
-        better = dice >= self.best_dice - NEARLY
-        self.waited = 0 if dice > self.best_dice else self.waited + 1
-        self.best_dice = max(self.best_dice, dice)
-        if better:
-            state = self.averaged.state_dict()
-            self.best = {name: value.cpu().clone() for name, value in state.items()}
-            self.best_step = self.step
-        return better
+    def result(self) -> tuple[SA2Net, int]:
+        """Return the network to keep, in evaluation mode on the CPU, and the step it is of.
 
-    def result(self) -> SA2Net:
-        """Return the best network so far, in evaluation mode on the CPU.
-
-        Without a validation that is the average.
+        That is the average as it is now, or an earlier one that was clearly better.
         """
-        network = copy.deepcopy(self.averaged).cpu()
-        if self.best is not None:
-            network.load_state_dict(self.best)
-        return network.requires_grad_(True).eval()
+        network, step = copy.deepcopy(self.averaged).cpu(), self.step
+        if self.selection.clearly_better() and self.selection.weights is not None:
+            network.load_state_dict(self.selection.weights)
+            step = self.selection.step
+        return network.requires_grad_(True).eval(), step
 
     # -- state
 
@@ -304,7 +290,7 @@ class Painted(Training):
             "optimizer": self.optimizer.state_dict(),
             "averaged": self.averaged.state_dict(),
             "rng": self.rng.bit_generator.state,
-            "best": self.best,
+            "selection": self.selection.state(),
             "history": [[e.step, e.figures, e.best] for e in self.history],
             "sums": self._sums,
             "counts": self._counts.tolist(),
@@ -324,7 +310,7 @@ class Painted(Training):
             self.optimizer.load_state_dict(state["optimizer"])
             self.averaged.load_state_dict(state["averaged"])
             self.rng.bit_generator.state = state["rng"]
-            self.best = state["best"]
+            self.selection.go_on(state["selection"])
             self.history = [Evaluated(*entry) for entry in state["history"]]
             self._sums, self._counts = state["sums"], np.array(state["counts"])
             for name in _PLAIN:
@@ -340,6 +326,4 @@ class Painted(Training):
         return Message(f"Going on after step {self.step}.")
 
 
-_PLAIN = (
-    "step", "seconds", "batch", "patch", "best_dice", "best_step", "evaluated", "waited", "fixed",
-)  # fmt: skip
+_PLAIN = ("step", "seconds", "batch", "patch", "evaluated", "fixed")

@@ -27,103 +27,15 @@ from ..jobs.lifetime import (
     when_closed,
     window_of,
 )
-from .describing import Describer, find_image, image_of, rebuild
-from .job import Job
+from .describing import find_image, image_of, rebuild
 from .originals import unpack
 from .saver import Saver
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
 GATHER = 400
 """Milliseconds after a first change during which further ones are gathered."""
-
-ATTRIBUTES = (
-    "name",
-    "scale",
-    "translate",
-    "rotate",
-    "shear",
-    "affine",
-    "units",
-    "metadata",
-    "features",
-    "colormap",
-    "opacity",
-)
-"""Events after which the description of a layer is written anew."""
-
-
-class _Watch:
-    """What happened to one layer since the thread was last told."""
-
-    def __init__(self, keeper: PaintingKeeper, layer: Any, image_layer: Any) -> None:
-        self._keeper = weakref.ref(keeper)
-        self.layer = weakref.ref(layer)
-        self.image = None if image_layer is None else weakref.ref(image_layer)
-        self.describer = Describer()
-        self.job: Job | None = None
-        self.near: set[int] = set()
-        self.anywhere = False
-        for name in ("labels_update", "paint", "set_data"):
-            getattr(layer.events, name).connect(getattr(self, f"on_{name}"))
-        for name in ATTRIBUTES:
-            if hasattr(layer.events, name):
-                getattr(layer.events, name).connect(self.on_attribute)
-
-    def disconnect(self) -> None:
-        layer = self.layer()
-        if layer is not None:
-            for name in ("labels_update", "paint", "set_data"):
-                getattr(layer.events, name).disconnect(getattr(self, f"on_{name}"))
-            for name in ATTRIBUTES:
-                if hasattr(layer.events, name):
-                    getattr(layer.events, name).disconnect(self.on_attribute)
-
-    def on_labels_update(self, event: Any) -> None:
-        """A piece of a stroke: its box in the displayed plane is told."""
-        blocks = self._blocks(event)
-        self.near.update(blocks)
-        self.anywhere = self.anywhere or not blocks
-        self._schedule()
-
-    def on_paint(self, event: Any) -> None:
-        """The end of a stroke, or of a fill."""
-        self.anywhere = self.anywhere or not self.near
-        self._schedule()
-
-    def on_set_data(self, event: Any) -> None:
-        """Undo, redo, ``layer.data[...] =``, new data; also when only the view changed."""
-        self.anywhere = True
-        self._schedule()
-
-    def on_attribute(self, event: Any) -> None:
-        """Nothing painted, but the layer is another."""
-        self._schedule()
-
-    def _schedule(self) -> None:
-        keeper = self._keeper()
-        if keeper is not None:
-            keeper.schedule()
-
-    def _blocks(self, event: Any) -> list[int]:
-        """Return the blocks that a ``labels_update`` touches; none if it does not say."""
-        layer, keeper, job = self.layer(), self._keeper(), self.job
-        viewer = None if keeper is None else keeper.viewer
-        if layer is None or viewer is None or job is None:
-            return []
-        offset = getattr(event, "offset", None)
-        shape = getattr(getattr(event, "data", None), "shape", ())
-        missing = viewer.dims.ndim - layer.ndim
-        axes = [axis - missing for axis in viewer.dims.displayed if axis >= missing]
-        if offset is None or len(offset) != len(axes) or len(shape) < len(axes):
-            return []
-        bounds = [(0, 1)] * layer.ndim
-        if len(axes) < layer.ndim:
-            place = np.round(layer.world_to_data(viewer.dims.point)).astype(int)
-            bounds = [(int(i), int(i) + 1) for i in place]
-        for axis, start, length in zip(axes, offset, shape, strict=False):
-            bounds[axis] = (int(start), int(start) + int(length))
-        return job.grid.within(bounds)
 
 
 class PaintingKeeper(QObject):  # type: ignore[misc]
@@ -153,7 +65,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
     def __init__(self, viewer: Any, folder: Path | None = None) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrap(viewer))
-        self._watches: list[_Watch] = []
+        self._watches: list[Watch] = []
         self._windows: list[Any] = []
         self._restoring: PaintingSet | None = None
         self._closed = False
@@ -209,7 +121,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
         if watch is None:
             if layer.multiscale or not isinstance(layer.data, np.ndarray):
                 return False
-            watch = _Watch(self, layer, image_layer)
+            watch = Watch(self, layer, image_layer)
             self._watches.append(watch)
             self._begin(watch)
         elif image_layer is not None:
@@ -233,7 +145,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
         self.hand_over()
         return self.saver.wait(seconds)
 
-    def _hand_over(self, watch: _Watch) -> None:
+    def _hand_over(self, watch: Watch) -> None:
         layer = watch.layer()
         if layer is None:
             self._forget_watch(watch)
@@ -252,7 +164,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
         anywhere, watch.anywhere = watch.anywhere, False
         self.saver.changed(watch.job, array, self._describe(watch), near, anywhere=anywhere)
 
-    def _begin(self, watch: _Watch) -> None:
+    def _begin(self, watch: Watch) -> None:
         layer: Any = watch.layer()
         letters = layer_letters(layer)
         sides = (letters.index("Y"), letters.index("X"))
@@ -264,14 +176,14 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
             self._restoring,
         )
 
-    def _describe(self, watch: _Watch) -> dict[str, Any]:
+    def _describe(self, watch: Watch) -> dict[str, Any]:
         layer, viewer = watch.layer(), self.viewer
         image = None if watch.image is None else watch.image()
         if image is None and viewer is not None:
             image = image_of(viewer, layer)
         return watch.describer.describe(layer, image)
 
-    def _watch_of(self, layer: Any) -> _Watch | None:
+    def _watch_of(self, layer: Any) -> Watch | None:
         return next((watch for watch in self._watches if watch.layer() is layer), None)
 
     def _on_inserted(self, event: Any) -> None:
@@ -284,7 +196,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
             self._hand_over(watch)
             self._forget_watch(watch)
 
-    def _forget_watch(self, watch: _Watch) -> None:
+    def _forget_watch(self, watch: Watch) -> None:
         watch.disconnect()
         if watch in self._watches:
             self._watches.remove(watch)
