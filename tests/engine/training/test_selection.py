@@ -3,8 +3,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.training.scoring import Scores
-from napari_sa2net.engine.training.selection import FEWEST_REGIONS, Selection
+from napari_sa2net.engine.training.selection import (
+    FEWEST_REGIONS,
+    Selection,
+    clearly_worse,
+    half_way,
+)
 
 GOOD, POOR = (90, 10, 10), (50, 50, 50)
 
@@ -50,3 +56,27 @@ def test_it_goes_on_from_its_state() -> None:
     assert again.clearly_better()
     assert (again.step, again.waited) == (first.step, first.waited)
     assert again.note(3, scores(*[(99, 1, 1)] * 12), {"w": torch.tensor(3.0)})
+
+
+def test_half_way_lies_between_the_start_and_what_was_trained() -> None:
+    torch.manual_seed(0)
+    start, trained = SA2Net(1, 2, 4), SA2Net(1, 2, 4)
+    trained.encoder.stem.norm.running_mean += 1
+    before = trained.heads[0].weight.clone()
+    half = half_way(start, trained)
+    middle = (start.heads[0].weight + before) / 2
+    assert torch.allclose(half.heads[0].weight, middle)
+    assert torch.allclose(
+        half.encoder.stem.norm.running_mean, start.encoder.stem.norm.running_mean + 0.5
+    )
+    assert torch.equal(trained.heads[0].weight, before)
+
+
+def test_only_what_is_worse_beyond_doubt_is_clearly_worse() -> None:
+    assert clearly_worse(scores(*[GOOD] * 4), scores(*[POOR] * 4))
+    assert not clearly_worse(scores(*[POOR] * 4), scores(*[GOOD] * 4))
+    mixed = scores(GOOD, POOR, GOOD, POOR)
+    assert not clearly_worse(mixed, scores(POOR, GOOD, POOR, GOOD))
+    one_class = Scores(mixed.foreground, {1: scores(*[POOR] * 4).foreground}, 1, 0.0)
+    better = Scores(mixed.foreground, {1: scores(*[GOOD] * 4).foreground}, 1, 0.0)
+    assert clearly_worse(better, one_class)

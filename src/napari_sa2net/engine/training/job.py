@@ -160,6 +160,7 @@ class Job:
             self.settings,
             self.derived,
             self.start is not None,
+            self.start is not None and _same_parts(self.start, self.made),
         )
         if self.control is not None:
             control = self.control
@@ -280,6 +281,12 @@ class Job:
             return compare(None, after, names, reason)
         before = score(self.start.network.cpu(), parts.validation, derived_classes(self.start.card))
         return compare(before, after, names)
+
+
+def _same_parts(start: Model, made: Model) -> bool:
+    """Return whether no part of the network was made anew for other classes or channels."""
+    names = [[info.name for info in model.card.classes] for model in (start, made)]
+    return names[0] == names[1] and start.network.in_channels == made.network.in_channels
 
 
 def _foreground(asked: Preview, model: Model, device: str) -> NDArray[np.float32]:

@@ -18,11 +18,12 @@ from ..network import SA2Net
 from ..prediction import probabilities
 from .adapt import freeze, train_mode
 from .augment import Augmentation
+from .comparison import FEWEST_BLOCKS
 from .loop import Training
 from .losses import LOSSES, deep_supervision
 from .samples import Batch, Sample, draw_batch
 from .scoring import Counts, dice_of, score
-from .selection import Selection
+from .selection import Selection, clearly_worse, half_way
 from .settings import FineTuneSettings, TrainingSettings
 
 EVALUATIONS = 20
@@ -58,6 +59,8 @@ class Painted(Training):
         Numbers of the network's derived classes.
     started
         Whether the network has learnt something already, or is random.
+    kept
+        Whether all of it has, so that its weights are worth staying near to.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Painted(Training):
         settings: FineTuneSettings,
         derived: tuple[int, ...],
         started: bool,
+        kept: bool = False,
     ) -> None:
         freeze(network, settings.frozen)
         super().__init__(network, settings.learning_rate, settings.weight_decay, mixed=True)
@@ -80,6 +84,7 @@ class Painted(Training):
         self.often = np.array([sample.weight for sample in train])
         self.batch, self.patch = settings.batch, settings.patch
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.start = copy.deepcopy(self.averaged) if kept else None
         self.selection = Selection()
         self.history: list[Evaluated] = []
         self.evaluated = 0
@@ -273,13 +278,19 @@ class Painted(Training):
     def result(self) -> tuple[SA2Net, int]:
         """Return the network to keep, in evaluation mode on the CPU, and the step it is of.
 
-        That is the average as it is now, or an earlier one that was clearly better.
+        That is the average as it is now, or an earlier one that was clearly better; and half
+        way from the start to it where the held-out regions allow that.
         """
-        network, step = copy.deepcopy(self.averaged).cpu(), self.step
+        network, step = copy.deepcopy(self.averaged), self.step
         if self.selection.clearly_better() and self.selection.weights is not None:
             network.load_state_dict(self.selection.weights)
             step = self.selection.step
-        return network.requires_grad_(True).eval(), step
+        if self.start is not None and len(self.validation) >= FEWEST_BLOCKS:
+            half = half_way(self.start, network)
+            before, after = (score(n, self.validation, self.derived) for n in (network, half))
+            if not clearly_worse(before, after):
+                network = half
+        return network.cpu().requires_grad_(True).eval(), step
 
     # -- state
 

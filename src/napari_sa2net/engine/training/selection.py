@@ -1,13 +1,16 @@
-"""Which weights of a training to keep: the last, or earlier ones that were clearly better."""
+"""Which weights of a training to keep: the last ones, earlier ones, or those half way back."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..network import SA2Net
 from .comparison import interval
 from .scoring import Scores
 
@@ -19,6 +22,33 @@ FEWEST_REGIONS = 10
 CHANCE = 0.005
 """With which earlier weights may seem better than the last ones without being so. One of many
 evaluations always is the best by chance, so this is stricter than for a comparison of two."""
+
+
+DOUBT = 0.2
+"""With which weights half way back may seem worse than the new ones without being so."""
+
+
+def half_way(start: SA2Net, trained: SA2Net) -> SA2Net:
+    """Return a network whose weights are the mean of those of two.
+
+    Strokes are not a fair sample: a person paints where the model fails, and the new weights
+    fit that. The mean with the weights before keeps more of what was right (weight-space
+    ensembling; Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    """
+    network = copy.deepcopy(trained)
+    weights = start.state_dict()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(weights[name].to(value.device), 0.5)
+    return network
+
+
+def clearly_worse(before: Scores, after: Scores) -> bool:
+    """Return whether the held-out regions speak for the first of two networks, in any class."""
+    pairs = [(before.foreground, after.foreground)]
+    pairs += [(before.classes[k], after.classes[k]) for k in before.classes]
+    return any(interval(a, b, chance=DOUBT)[1] < 0 for a, b in pairs)
 
 
 class Selection:
