@@ -47,6 +47,7 @@ def choices(settings: Any) -> dict[str, tuple[str | None, Any]]:
         "batch statistics": {"statistics": "batch"},
         "statistics of all patches": {"statistics": "model"},
         "no averaging of weights": {"average": 0.0},
+        "not half way back": {"half_way": False},
         "nothing held out": {"validation": 0.0},
         "rate 5e-4": {"learning_rate": 5e-4},
         "rate 4e-3": {"learning_rate": 4e-3},

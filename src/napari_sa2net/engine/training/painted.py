@@ -23,7 +23,7 @@ from .loop import Training
 from .losses import LOSSES, deep_supervision
 from .samples import Batch, Sample, draw_batch
 from .scoring import Counts, dice_of, score
-from .selection import Selection, clearly_worse, half_way
+from .selection import KNOWS, Selection, clearly_worse, half_way
 from .settings import FineTuneSettings, TrainingSettings
 
 EVALUATIONS = 20
@@ -84,7 +84,7 @@ class Painted(Training):
         self.often = np.array([sample.weight for sample in train])
         self.batch, self.patch = settings.batch, settings.patch
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.start = copy.deepcopy(self.averaged) if kept else None
+        self.start = copy.deepcopy(self.averaged) if kept and settings.half_way else None
         self.selection = Selection()
         self.history: list[Evaluated] = []
         self.evaluated = 0
@@ -286,11 +286,18 @@ class Painted(Training):
             network.load_state_dict(self.selection.weights)
             step = self.selection.step
         if self.start is not None and len(self.validation) >= FEWEST_BLOCKS:
-            half = half_way(self.start, network)
-            before, after = (score(n, self.validation, self.derived) for n in (network, half))
-            if not clearly_worse(before, after):
-                network = half
+            network = self._half_way(self.start, network)
         return network.cpu().requires_grad_(True).eval(), step
+
+    def _half_way(self, start: SA2Net, trained: SA2Net) -> SA2Net:
+        """Return the network between two, or the trained one if that is the better choice."""
+        half = half_way(start, trained)
+        before, after, between = (
+            score(n, self.validation, self.derived) for n in (start, trained, half)
+        )
+        if before.dice < KNOWS * after.dice or clearly_worse(after, between):
+            return trained
+        return half
 
     # -- state
 

@@ -27,6 +27,9 @@ evaluations always is the best by chance, so this is stricter than for a compari
 DOUBT = 0.2
 """With which weights half way back may seem worse than the new ones without being so."""
 
+KNOWS = 0.5
+"""A start whose Dice is less than this share of the new one's knows nothing worth keeping."""
+
 
 def half_way(start: SA2Net, trained: SA2Net) -> SA2Net:
     """Return a network whose weights are the mean of those of two.

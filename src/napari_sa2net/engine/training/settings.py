@@ -153,6 +153,13 @@ class FineTuneSettings:
             0.01,
         ),
     )
+    half_way: bool = field(
+        default=True,
+        metadata={
+            "help": "Keep the mean of the weights before and after, where what is held out allows "
+            "it. Strokes are mostly where a model fails: this keeps what it did well elsewhere."
+        },
+    )
     statistics: Literal["auto", "batch", "model"] = field(
         default="auto",
         metadata={

@@ -24,6 +24,7 @@ LABELS = {
     "patience": "Stop early after",
     "warmup": "Warm-up",
     "average": "Averaging",
+    "half_way": "Stay near the start",
     "statistics": "Normalisation",
 }
 """Where a field's own name would not do."""
