@@ -98,7 +98,9 @@ def test_engine_needs_neither_qt_nor_napari() -> None:
     assert not loaded_after(code) & ({"napari"} | QT)
 
 
-@pytest.mark.parametrize("command", ["", "segment", "models", "train", "evaluate", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["", "segment", "models", "train", "evaluate", "export", "doctor"]
+)
 def test_help_is_quick_to_load(command: str) -> None:
     arguments = [command, "--help"] if command else ["--help"]
     code = f"from napari_sa2net.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass"

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import doctor, evaluate, models, segment, train
+from . import doctor, evaluate, export, models, segment, train
 from .common import FAILED, STOPPED, USAGE, UsageError, report
 
 
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (segment, models, train, evaluate, doctor):
+    for module in (segment, models, train, evaluate, export, doctor):
         module.add_parser(commands)
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where there is no folder, nothing is left either
+            partial.unlink(missing_ok=True)
 
 
 def write_image(

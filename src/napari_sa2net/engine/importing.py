@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from .cards import ModelCard
 from .errors import WeightsError
+from .exchange.package import extract_model, is_package
 from .folders import CACHE_VARIABLE, cache_folder, expanded
 from .model_files import SUFFIX, Model, read_model, write_atomically
 from .official import import_checkpoint
@@ -22,8 +24,9 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
     Parameters
     ----------
     path
-        A released file that was downloaded by hand, a file that :func:`save_model` wrote, or a
-        checkpoint of the authors' program.
+        A released file that was downloaded by hand, a file that :func:`save_model` wrote, a
+        BioImage Model Zoo package that this project exported, or a checkpoint of the authors'
+        program.
     name
         Name in the list. By default the file's own, with a number if that is taken; a file
         that was taken in before is then not taken in again.
@@ -54,7 +57,7 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
 
 
 def read_any(path: Path, device: str = "cpu") -> Model:
-    """Read a model file or a checkpoint of the authors' program."""
+    """Read a model file, a package that this project exported, or an authors' checkpoint."""
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -63,6 +66,9 @@ def read_any(path: Path, device: str = "cpu") -> Model:
     # A safetensors file begins with a length of eight bytes and JSON.
     if path.suffix == SUFFIX or start[8:] == b"{":
         return read_model(path, device)
+    if is_package(path):
+        with tempfile.TemporaryDirectory() as folder:
+            return read_model(extract_model(path, Path(folder)), device)
     return import_checkpoint(path)
 
 

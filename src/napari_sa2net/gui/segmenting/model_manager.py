@@ -28,7 +28,7 @@ from ...engine.events import Progress
 from ..jobs.state import size_text
 from ..jobs.worker import Outcome, Task, describe_error
 
-MODEL_FILES = "Models (*.safetensors *.pth *.pt *.ckpt *.pkl);;All files (*)"
+MODEL_FILES = "Models (*.safetensors *.pth *.pt *.ckpt *.pkl *.zip);;All files (*)"
 """For a file dialog that asks for a model to import."""
 WHERE = {
     "bundled": "comes with the plugin",

@@ -1,0 +1,1 @@
+"""Models in formats that other programs use: ONNX files, BioImage Model Zoo packages."""
