@@ -1,6 +1,6 @@
 """Score a model on the images its recipe held out.
 
-    python benchmarks/accuracy.py DATA [--recipe recipes/nuclei.toml] [--model nuclei]
+    python benchmarks/accuracy.py DATA [--recipe recipes/nuclei.toml] [--model nuclei] [--flips]
 
 DATA holds the recipe's data sets. Prints a table of means, then a row an image, as Markdown.
 Dice is that of the mask ``labels > 0``; AP is TP / (TP + FP + FN) of the objects at an
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--training", type=int, metavar="N", help="score N training images a set")
+    parser.add_argument("--flips", action="store_true", help="average over mirror images")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.recipe)
     model = load_model(arguments.model)
@@ -38,7 +39,13 @@ def main() -> None:
             seen = [stem for stem in stems if stem not in recipe.held_out]
             names = seen[:: max(1, len(seen) // arguments.training)]
         results[dataset.folder] = run(
-            evaluate([folder / "images"], [folder / "masks"], model, names=names)
+            evaluate(
+                [folder / "images"],
+                [folder / "masks"],
+                model,
+                names=names,
+                options={"flips": arguments.flips},
+            )
         )
     print("| data set | images | Dice | IoU | AP at 0.5 |")
     print("|---|---|---|---|---|")

@@ -474,3 +474,28 @@ def test_the_bundled_model_finds_the_nuclei_of_a_real_image(real_image: NDArray[
     tiled = segmented(image, model, tile=128)
     assert np.abs(probabilities(tiled) - probabilities(result)).mean() < 0.01
     assert ((tiled.labels > 0) != (result.labels > 0)).mean() < 0.01
+
+
+# --- mirror images ---------------------------------------------------------------------------
+
+
+def test_averaged_over_mirror_images_a_mirrored_image_gives_the_mirrored_result() -> None:
+    image, model = noise(64, 96, 3), lively()
+    found = probabilities(segmented(image, model, flips=True))
+    for axis in (0, 1):
+        mirrored = segmented(np.flip(image, axis), model, flips=True)
+        assert np.abs(np.flip(probabilities(mirrored), axis + 1) - found).max() < 2e-3
+    plain = probabilities(segmented(image, model))
+    parts = [np.flip(probabilities(segmented(np.flip(image, a), model)), [i + 1 for i in a])
+             for a in ((), (0,), (1,), (0, 1))]  # fmt: skip
+    assert np.abs(np.mean(parts, axis=0) - found).max() < 2e-3
+    assert np.abs(plain - found).max() > 0.01
+
+
+def test_all_maps_are_averaged_over_mirror_images() -> None:
+    image, model = noise(64, 64, 3), lively()
+    found = segmented(image, model, flips=True, keep=ALL)
+    mirrored = segmented(image[:, ::-1], model, flips=True, keep=ALL)
+    for name in ("stages", "attention", "disagreement"):
+        one, other = (getattr(r, name).astype(np.float32) for r in (found, mirrored))
+        assert np.abs(one - other[..., ::-1]).max() < 2e-3

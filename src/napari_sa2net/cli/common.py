@@ -67,6 +67,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, cpu, cuda, cuda:1, mps, … (default: auto, the fastest there is)",
     )
+    parser.add_argument(
+        "--flips",
+        action="store_const",
+        const=True,
+        help="average over the image and its mirror images, which takes four times as long",
+    )
 
 
 def add_axes(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +133,8 @@ def add_labelling(parser: argparse.ArgumentParser) -> None:
 
 def labelling_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that the functions above have read."""
-    names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result")
+    names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result",
+             "flips")  # fmt: skip
     return {name: getattr(arguments, name) for name in names}
 
 

@@ -129,6 +129,7 @@ class _Job:
             self.options.tile // 16 * 16,
             self.options.discard,
             self.options.blend,
+            self.options.flips,
         )
         predictor = Predictor(self.model.network, plan)
         try:

@@ -25,6 +25,10 @@ BATCHES = {"cpu": 1, "mps": 4, "cuda": 8}
 """Tiles computed at a time, by kind of device."""
 
 
+FLIPS = ((), (-1,), (-2,), (-2, -1))
+"""Axes along which a tile is mirrored, when its results are averaged over that."""
+
+
 @dataclass
 class Plan:
     """Where the network runs and how the plane is cut; changes when memory runs out."""
@@ -34,6 +38,8 @@ class Plan:
     tile: int
     discard: int
     blend: int
+    flips: bool = False
+    """Average over mirror images."""
     asked_tile: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -174,17 +180,24 @@ class Predictor:
         batch = np.stack([x[:, tile.slices[0], tile.slices[1]] for tile in tiles])
         with torch.inference_mode():
             inputs = torch.from_numpy(batch).to(self.plan.device)
-            inputs = inputs.contiguous(memory_format=_layout(self.plan.device))
-            if self.attention:
-                found = self._network.explain(inputs)
-                logits, attention = found.logits, found.attention
-            else:
-                logits, attention = self._network(inputs), []
-            parts = [probabilities(logits[0])]
-            if self.stages:
-                parts += [1 - probabilities(stage)[:, :1] for stage in logits]
-            out: NDArray[np.float32] = torch.cat([*parts, *attention], dim=1).float().cpu().numpy()
+            flips = FLIPS if self.plan.flips else FLIPS[:1]
+            found = [self._maps(self._network, inputs.flip(axes)).flip(axes) for axes in flips]
+            mean = found[0] if len(found) == 1 else torch.stack(found).mean(0)
+            out: NDArray[np.float32] = mean.cpu().numpy()
         return out
+
+    def _maps(self, network: SA2Net, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the maps (B, maps, h, w) of tiles on the device."""
+        inputs = inputs.contiguous(memory_format=_layout(self.plan.device))
+        if self.attention:
+            found = network.explain(inputs)
+            logits, attention = found.logits, found.attention
+        else:
+            logits, attention = network(inputs), []
+        parts = [probabilities(logits[0])]
+        if self.stages:
+            parts += [1 - probabilities(stage)[:, :1] for stage in logits]
+        return torch.cat([*parts, *attention], dim=1).float()
 
     def _make_room(self, tiles: Sequence[Tile]) -> str:
         """Shrink the plan after memory ran out, and free what can be freed."""

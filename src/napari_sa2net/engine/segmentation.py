@@ -102,6 +102,13 @@ class SegmentOptions:
             "max": 256,
         },
     )
+    flips: bool = field(
+        default=False,
+        metadata={
+            "help": "Average over the image and its three mirror images, which takes four times "
+            "as long."
+        },
+    )
     labelling: LabelSettings | None = field(
         default=None,
         metadata={"help": "How probabilities become labels; the model's own if empty."},

@@ -28,6 +28,8 @@ class Choices:
     all_planes: bool
     """Keep maps of all planes of a stack."""
     labelling: Any
+    flips: bool = False
+    """Average over mirror images."""
 
 
 def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Request, Target]:
@@ -58,6 +60,7 @@ def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Re
         "device": choices.device,
         "pixel_size": image.pixel_size_yx,
         "diameter": choices.diameter,
+        "flips": choices.flips,
     }
     request = Request(
         image.data,

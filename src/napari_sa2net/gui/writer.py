@@ -128,7 +128,7 @@ class Writer:
             "axes": shown.target.image.axes,
         }
         options = getattr(segmentation, "options", None)
-        for name in ("pixel_size", "diameter", "channels", "tile"):
+        for name in ("pixel_size", "diameter", "channels", "tile", "flips"):
             if getattr(options, name, None) is not None:
                 settings[name] = getattr(options, name)
         return results.Note(segmentation.card.name, settings, segmentation.version)

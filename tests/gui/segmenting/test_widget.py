@@ -326,6 +326,19 @@ def test_which_labels_the_settings_change_is_said(
     assert "removed" in widget.segment.acts_on.text()
 
 
+def test_mirror_images_are_averaged_only_on_request(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things)
+    assert "four times" in widget.segment.model.flips.toolTip()
+    for wanted in (False, True):
+        widget.segment.model.flips.setChecked(wanted)
+        widget.segment.segment.click()
+        run_to_end(qtbot, widget)
+        assert backend.requests[-1].options["flips"] is wanted
+
+
 def test_preview_runs_on_what_is_shown(
     qtbot: Any, open_widget: Any, backend: Any, monkeypatch: pytest.MonkeyPatch, things: Any
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
@@ -17,6 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...engine.segmentation import SegmentOptions
+from ..forms import field_help
 from ..jobs.state import size_text
 from .model_manager import WHERE, ManageButton
 
@@ -89,6 +92,8 @@ class ModelPanel(QWidget):  # type: ignore[misc]
             "<qt>Where the network runs. Automatic takes an NVIDIA GPU, else an Apple GPU, else "
             "the processor.</qt>"
         )
+        self.flips = QCheckBox("Average over mirror images")
+        self.flips.setToolTip(f"<qt>{field_help(SegmentOptions)['flips']}</qt>")
         self.chosen = QLabel()
         self.chosen.setWordWrap(True)
         buttons = QHBoxLayout()
@@ -110,6 +115,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         form.addRow(buttons)
         form.addRow("&Device", self.device)
         form.addRow(self.chosen)
+        form.addRow(self.flips)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)

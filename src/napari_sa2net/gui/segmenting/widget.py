@@ -199,6 +199,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             keep=frozenset(name for name, box in self.keep.items() if box.isChecked()),
             all_planes=self.all_planes.isChecked(),
             labelling=self.labelling.value(),
+            flips=self.model.flips.isChecked(),
         )
 
     def _restore(self) -> None:
@@ -213,6 +214,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         for name, box in self.keep.items():
             box.setChecked(name in form["keep"])
         self.all_planes.setChecked(form["all_planes"])
+        self.model.flips.setChecked(form["flips"])
         self.labelling.set_value(form["labelling"])
 
     def _remember(self) -> None:
@@ -226,6 +228,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "keep": choices.keep,
             "all_planes": choices.all_planes,
             "labelling": choices.labelling,
+            "flips": choices.flips,
         }
 
     def hideEvent(self, event: Any) -> None:
