@@ -164,7 +164,7 @@ def test_options_reach_the_engine(model_file: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = segment(tmp_path / "s.tif", "--axes", "cyx", "--channels", "2,1,0", "--result",
                    "classes", "--pixel-size", "0.5", "--threshold", "0.2", "--min-size", "0",
-                   "--no-split", "--diameter", "20", "--link", "none",
+                   "--no-split", "--diameter", "20", "--link", "none", "--flips",
                    model=model_file, out=out)  # fmt: skip
     assert code == 0
     image = read_image(out / "s_labels.ome.tif")
@@ -471,6 +471,24 @@ def test_evaluate_own_results(
     assert main(command) == 1
     assert "failed: b" in capsys.readouterr().out
     assert main([*command, "--iou", "1.5"]) == 2
+
+
+# --- export --------------------------------------------------------------------------------------
+
+
+def test_export_tells_how_far_it_agrees(
+    model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    target = tmp_path / "out" / "tiny.onnx"
+    assert main(["export", model_file, "-o", str(target)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("differs from PyTorch by") == 3
+    assert "2 × 3 × 32 × 32" in told
+    assert target.is_file()
+    assert main(["export", model_file, "-o", str(target)]) == 1
+    assert "exists already" in capsys.readouterr().err
 
 
 # --- doctor --------------------------------------------------------------------------------------

@@ -104,6 +104,28 @@ def test_a_seed_gives_the_same_weights(pair: TrainingPair, tiny_model: Model) ->
     assert not same(first.trained, other.trained)
 
 
+def test_from_a_start_that_knows_the_images_one_goes_half_way(
+    pair: TrainingPair, tiny_model: Model
+) -> None:
+    settings = replace(FEW, steps=20, half_way=False, validation=0.4)
+    start = run(fine_tune([pair], tiny_model, settings)).trained
+    whole = run(fine_tune([pair], start, settings)).trained
+    half = run(fine_tune([pair], start, replace(settings, half_way=True))).trained
+    for a, b, c in zip(weights_of(start), weights_of(whole), weights_of(half), strict=True):
+        if a.dtype.is_floating_point:
+            assert torch.allclose(c, (a + b) / 2, atol=1e-6)
+    assert half.card.extra["settings"]["half_way"]
+
+
+def test_new_classes_are_not_taken_half_way(pair: TrainingPair, tiny_model: Model) -> None:
+    classes = ["background", "disc"]
+    found = [
+        run(fine_tune([pair], tiny_model, replace(FEW, half_way=way), classes=classes)).trained
+        for way in (True, False)
+    ]
+    assert same(*found)
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 def test_stopped_and_resumed_equals_never_stopped(
     pair: TrainingPair, tiny_model: Model, tmp_path: Path, batch: int
