@@ -26,7 +26,7 @@ from napari_sa2net.gui.sample_data import SAMPLES, load_sample
 from screenshot import ROOT, wait
 
 SAMPLE = "phase_contrast"
-NAME = "my cells"
+NAME = "my-cells"
 Line = list[tuple[int, int]]
 
 CELLS: list[Line] = [

@@ -112,7 +112,7 @@ def test_a_package_that_fails_its_test_is_not_kept(
     tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(model: Model, image: Any) -> dict[str, Any]:
-        return {f"stage{i}": np.zeros((1, 3, *image.shape[2:]), np.float32) for i in (1, 2, 3, 4)}
+        return {f"stage{i}": np.ones((1, 3, *image.shape[2:]), np.float32) for i in (1, 2, 3, 4)}
 
     monkeypatch.setattr(bioimage, "_expected", wrong)
     with pytest.raises(SA2NetError, match="does not pass its test"):

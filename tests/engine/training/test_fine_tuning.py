@@ -20,6 +20,7 @@ from napari_sa2net.engine.events import (
     run,
 )
 from napari_sa2net.engine.training import job as job_module
+from napari_sa2net.engine.training import painted as painted_module
 from napari_sa2net.engine.training.fine_tuning import Control, Preview, fine_tune, resume
 from napari_sa2net.engine.training.loop import Training
 from napari_sa2net.engine.training.painting import Annotation, TrainingPair
@@ -104,17 +105,27 @@ def test_a_seed_gives_the_same_weights(pair: TrainingPair, tiny_model: Model) ->
     assert not same(first.trained, other.trained)
 
 
-def test_from_a_start_that_knows_the_images_one_goes_half_way(
-    pair: TrainingPair, tiny_model: Model
+@pytest.mark.parametrize(
+    ("knows", "worse", "expected"), [(0.0, False, 0.5), (0.0, True, 1.0), (1e9, False, 1.0)]
+)
+def test_one_goes_half_way_from_a_start_that_knows_if_that_is_not_worse(
+    pair: TrainingPair,
+    tiny_model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    knows: float,
+    worse: bool,
+    expected: float,
 ) -> None:
-    settings = replace(FEW, steps=20, half_way=False, validation=0.4)
-    start = run(fine_tune([pair], tiny_model, settings)).trained
-    whole = run(fine_tune([pair], start, settings)).trained
-    half = run(fine_tune([pair], start, replace(settings, half_way=True))).trained
-    for a, b, c in zip(weights_of(start), weights_of(whole), weights_of(half), strict=True):
-        if a.dtype.is_floating_point:
-            assert torch.allclose(c, (a + b) / 2, atol=1e-6)
-    assert half.card.extra["settings"]["half_way"]
+    monkeypatch.setattr(painted_module, "KNOWS", knows)
+    monkeypatch.setattr(painted_module, "clearly_worse", lambda before, after: worse)
+    settings = replace(FEW, validation=0.4)
+    whole = run(fine_tune([pair], tiny_model, replace(settings, half_way=False))).trained
+    found = run(fine_tune([pair], tiny_model, settings)).trained
+    three = zip(*map(weights_of, (tiny_model, whole, found)), strict=True)
+    for before, after, kept in three:
+        if before.dtype.is_floating_point:
+            assert torch.allclose(kept, before.lerp(after, expected), atol=1e-5)
+    assert found.card.extra["settings"]["half_way"]
 
 
 def test_new_classes_are_not_taken_half_way(pair: TrainingPair, tiny_model: Model) -> None:
