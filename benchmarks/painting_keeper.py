@@ -101,12 +101,12 @@ def main() -> None:
     from qtpy.QtWidgets import QApplication
 
     from napari_sa2net.gui.keeping import PaintingKeeper
-    from napari_sa2net.gui.keeping.keeper import _Watch
+    from napari_sa2net.gui.keeping.watch import Watch
 
     application = QApplication([])
     events, hand_overs = Clock(), Clock()
     for name in ("on_labels_update", "on_paint", "on_set_data"):
-        events.wrap(_Watch, name)
+        events.wrap(Watch, name)
     hand_overs.wrap(PaintingKeeper, "hand_over")
     folder = Path(tempfile.mkdtemp())
     viewers = [ViewerModel(), ViewerModel()]

@@ -92,7 +92,7 @@ class Tutorial:
         self._until(lambda: not self.widget.controller.state.busy, "The segmentation")
         for layer in self.viewer.layers:
             layer.visible = layer is self.image
-        self.viewer.layers[-1].visible = True
+        self.viewer.layers[f"{self.image.name} labels"].visible = True
 
     def paint(self) -> None:
         """Make an annotation layer and paint the strokes."""

@@ -58,6 +58,7 @@ class Writer:
             texts += [each.message for each in written]
             show_one([each.layer for each in written if each.created])
         texts += self.write_labels(viewer, shown)
+        shown.layer.visible = True  # it may have been hidden since the last run
         return [text for text in texts if text]
 
     def write_labels(self, viewer: Any, shown: Shown) -> list[str]:

@@ -326,6 +326,18 @@ def test_which_labels_the_settings_change_is_said(
     assert "removed" in widget.segment.acts_on.text()
 
 
+def test_a_new_result_is_seen_though_the_last_was_hidden(
+    qtbot: Any, open_widget: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    for _ in range(2):
+        widget.segment.segment.click()
+        run_to_end(qtbot, widget)
+        assert viewer.layers["image labels"].visible
+        viewer.layers["image labels"].visible = False
+
+
 def test_mirror_images_are_averaged_only_on_request(
     qtbot: Any, open_widget: Any, backend: Any, things: Any
 ) -> None:
