@@ -102,5 +102,5 @@ def test_from_a_few_strokes_to_a_better_result(
     assert not trainer.offers()  # nothing is left of the training's state
 
     after = segment()
-    assert after > before + 0.1
-    assert after > 0.6
+    assert after > before  # 0.97 and 0.92 where this was written
+    assert after > 0.9
