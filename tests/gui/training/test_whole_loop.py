@@ -104,3 +104,6 @@ def test_from_a_few_strokes_to_a_better_result(
     after = segment()
     assert after > before  # 0.97 and 0.92 where this was written
     assert after > 0.9
+
+    viewer.close()
+    qtbot.wait(100)  # what watches for the closing is told of it in the event loop
