@@ -134,6 +134,7 @@ def train(
     device: str = "auto",
     *,
     checkpoint: str | Path | None = None,
+    fold: str | None = None,
     progress: bool = False,
     on_event: EventHandler | None = None,
 ) -> Model:
@@ -149,13 +150,16 @@ def train(
         Where to save the model (``.safetensors``); not saved if not given.
     checkpoint
         File in which the state of the training is kept; if it exists, training goes on from it.
+    fold
+        Hold out the images of this fold of the recipe too, for cross-validation.
 
     Raises
     ------
     InputError, TrainingError
         If the recipe, the data or the checkpoint does not fit.
     """
-    work = recipes.train(recipe, data, device, None if checkpoint is None else Path(checkpoint))
+    state = None if checkpoint is None else Path(checkpoint)
+    work = recipes.train(recipe, data, device, state, fold)
     model: Model = drive(work, "Training", progress, on_event)
     if output is not None:
         weights.save_model(model, output)

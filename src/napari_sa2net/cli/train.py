@@ -48,6 +48,11 @@ def add_parser(commands: Any) -> None:
     recipe = parser.add_argument_group("as a recipe says")
     recipe.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file, see recipes/")
     recipe.add_argument("--data", type=Path, metavar="FOLDER", help="holds the recipe's data sets")
+    recipe.add_argument(
+        "--fold",
+        metavar="NAME",
+        help="hold out the images of this fold of the recipe too, for cross-validation",
+    )
     train_options.add_options(parser)
     images = parser.add_argument_group("the images")
     add_axes(images)
@@ -61,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.recipe is None:
         if arguments.data is not None:
             raise UsageError("--data goes with --recipe: give the recipe too.")
+        if arguments.fold is not None:
+            raise UsageError("--fold goes with --recipe: give the recipe too.")
         return fine_tune.run(arguments)
     given = train_options.given(arguments)
     if arguments.paths or given:
@@ -90,6 +97,7 @@ def _run_recipe(arguments: argparse.Namespace) -> int:
             output,
             arguments.device,
             checkpoint=arguments.resume,
+            fold=arguments.fold,
             on_event=bar,
         )
     if not arguments.quiet:

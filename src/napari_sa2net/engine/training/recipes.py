@@ -7,9 +7,9 @@ import hashlib
 import tomllib
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from ..errors import InputError, TrainingError
 from ..events import Event, Message
 from ..images import normalize
 from ..network import SA2Net
+from ..scaling import resample, zoomed_shape
 from ..weights import Model, ModelCard
 from .augment import Augmentation
 from .loop import fit
+from .pieces import rescale_labels
 from .samples import Sample
 from .settings import TrainingSettings
 
@@ -33,10 +35,34 @@ class DataSet:
     """A folder with ``images/`` and ``masks/`` of the same names."""
 
     folder: str
+    masks: Literal["instances", "classes"] = "instances"
+    """Whether a mask has a number for each object, or for each class."""
+    zoom: float = 1.0
+    """By what images are resampled before training."""
+    pixel_size: float | None = None
+    """µm; the images are resampled to the card's pixel size, if it has one."""
+    pixel_sizes: dict[str, float] = field(default_factory=dict)
+    """The same for single images, by their names without ending."""
     share: float = 1.0
     """Share of the training crops drawn from this set, relative to the others."""
     invert: float = 0.0
     """Probability of turning dark into bright, see :class:`Augmentation`."""
+
+    def __post_init__(self) -> None:
+        if self.masks not in ("instances", "classes"):
+            raise InputError(
+                f"{self.folder}: masks is {self.masks!r}, it must be 'instances' or 'classes'."
+            )
+        for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
+            if size is not None and not 0 < size < float("inf"):
+                raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
+
+    def zoom_of(self, name: str, card: ModelCard) -> float:
+        """Return by what the sides of the image called ``name`` are multiplied."""
+        size = self.pixel_sizes.get(name, self.pixel_size)
+        if size is None or card.pixel_size is None:
+            return self.zoom
+        return self.zoom * size / card.pixel_size
 
 
 @dataclass(frozen=True)
@@ -52,10 +78,30 @@ class Recipe:
     """Group of near-identical images to which an image's name (without ending) belongs."""
     look_balance: float
     """How far large groups are drawn less often: 0 every image, 1 every group alike."""
+    folds: dict[str, str]
+    """Fold of each image (by name without ending), for cross-validation; empty if there is none."""
     training: TrainingSettings
     augmentation: Augmentation
     sha256: str
     """Of the recipe's text and lists: tells whether a training state belongs to it."""
+
+    def without(self, fold: str) -> Recipe:
+        """Return the recipe that holds out the images of one fold as well.
+
+        Raises
+        ------
+        InputError
+            If there is no such fold.
+        """
+        names = {name for name, of in self.folds.items() if of == fold}
+        if not names:
+            known = ", ".join(sorted(set(self.folds.values()))) or "none"
+            raise InputError(f"{self.path} has no fold {fold!r}. Its folds: {known}.")
+        return dataclasses.replace(
+            self,
+            held_out=self.held_out | names,
+            sha256=hashlib.sha256(f"{self.sha256} {fold}".encode()).hexdigest(),
+        )
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -80,9 +126,9 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
-        names, groups = (
+        names, groups, parts = (
             (path.parent / table[key]).read_text(encoding="utf-8") if table.get(key) else ""
-            for key in ("held_out", "looks")
+            for key in ("held_out", "looks", "folds")
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
@@ -91,17 +137,22 @@ def read_recipe(path: str | Path) -> Recipe:
             path=path,
             datasets=tuple(_build(DataSet, t, f"{path}, datasets") for t in table["datasets"]),
             held_out=frozenset(_lines(names)),
-            looks=dict(line.split(maxsplit=1) for line in _lines(groups) if " " in line),
+            looks=_table(groups),
+            folds=_table(parts),
             look_balance=float(table.get("look_balance", 0.0)),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=_build(TrainingSettings, table["training"], f"{path}, training"),
             augmentation=_build(
                 Augmentation, table.get("augmentation", {}), f"{path}, augmentation"
             ),
-            sha256=hashlib.sha256((text + names + groups).encode()).hexdigest(),
+            sha256=hashlib.sha256((text + names + groups + parts).encode()).hexdigest(),
         )
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
+
+
+def _table(text: str) -> dict[str, str]:
+    return dict(line.split(maxsplit=1) for line in _lines(text) if " " in line)
 
 
 def _lines(text: str) -> list[str]:
@@ -113,6 +164,7 @@ def train(
     data: str | Path,
     device: str = "auto",
     state: str | Path | None = None,
+    fold: str | None = None,
 ) -> Generator[Event, None, Model]:
     """Make a model from a recipe.
 
@@ -127,6 +179,8 @@ def train(
     state
         File in which the training's state is kept. If it exists and belongs to this recipe,
         training goes on from it.
+    fold
+        Hold out the images of this fold too, for cross-validation.
 
     Yields
     ------
@@ -146,6 +200,8 @@ def train(
         If the data are missing, or the state belongs to another recipe.
     """
     made = read_recipe(recipe)
+    if fold is not None:
+        made = made.without(fold)
     chosen = choose_device(device)
     yield Message(f"Training on {chosen.device}: {chosen.reason}")
     samples = load_samples(made, Path(data))
@@ -180,7 +236,13 @@ def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
-    """Read and normalise the training images of a recipe."""
+    """Read the training images of a recipe, at the working scale and normalised.
+
+    Raises
+    ------
+    TrainingError
+        If there are none, or a mask of classes holds a number that is none.
+    """
     samples = []
     for dataset in recipe.datasets:
         pairs = image_pairs(data / dataset.folder)
@@ -189,20 +251,38 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
         sizes = Counter(looks)
         often = [sizes[look] ** -recipe.look_balance for look in looks]
         for (image_path, mask_path), weight in zip(pairs, often, strict=True):
-            image = imread(image_path)
-            planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
-            labels = imread(mask_path).astype(np.int32)
+            planes, labels = _read_pair(image_path, mask_path, dataset, recipe.card)
             samples.append(
                 Sample(
-                    image=normalize(planes.astype(np.float32), recipe.card.normalization),
+                    image=normalize(planes, recipe.card.normalization),
                     labels=labels,
                     weight=dataset.share * weight / sum(often),
-                    diameter=median_diameter(labels),
+                    diameter=median_diameter(labels) if dataset.masks == "instances" else 0.0,
                     invert=dataset.invert,
                     dataset=dataset.folder,
+                    kind=dataset.masks,
                 )
             )
     return samples
+
+
+def _read_pair(
+    image_path: Path, mask_path: Path, dataset: DataSet, card: ModelCard
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    image = imread(image_path)
+    planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
+    if card.in_channels == 1 and len(planes) > 1:
+        raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
+    labels = imread(mask_path).astype(np.int32)
+    if dataset.masks == "classes" and labels.max(initial=0) >= len(card.classes):
+        raise TrainingError(
+            f"{mask_path} holds the number {labels.max()}, but the model's classes are "
+            f"0 to {len(card.classes) - 1}: is it a mask of instances?"
+        )
+    zoom = dataset.zoom_of(image_path.stem, card)
+    height, width = labels.shape
+    shape = zoomed_shape((height, width), (zoom, zoom))
+    return resample(planes.astype(np.float32), shape), rescale_labels(labels, shape)
 
 
 def median_diameter(labels: NDArray[np.integer[Any]]) -> float:
