@@ -143,6 +143,14 @@ def test_the_released_recipes_read(path: Path) -> None:
     assert recipe.held_out or recipe.folds, "no figure of the model would be a held-out one"
 
 
+def test_what_weights_do_not_depend_on_leaves_a_state_usable(recipe: Path) -> None:
+    before = read_recipe(recipe).sha256
+    recipe.write_text(RECIPE + 'description = "Discs."\nlabelling = { min_size = 3 }\n')
+    assert read_recipe(recipe).sha256 == before
+    recipe.write_text(RECIPE.replace("batch = 1", "batch = 2"))
+    assert read_recipe(recipe).sha256 != before
+
+
 def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
     released = read_recipe(Path(__file__).parents[3] / "recipes" / "nuclei.toml")
     assert released.card.name == "nuclei"

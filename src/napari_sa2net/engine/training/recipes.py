@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tomllib
 from collections import Counter
 from collections.abc import Generator
@@ -82,8 +83,25 @@ class Recipe:
     """Fold of each image (by name without ending), for cross-validation; empty if there is none."""
     training: TrainingSettings
     augmentation: Augmentation
-    sha256: str
-    """Of the recipe's text and lists: tells whether a training state belongs to it."""
+
+    @property
+    def sha256(self) -> str:
+        """Of all that the weights depend on: tells whether a training state belongs to it.
+
+        What the card says for people, and how probabilities become labels, may change.
+        """
+        card = self.card
+        content = [
+            [dataclasses.asdict(dataset) for dataset in self.datasets],
+            sorted(self.held_out),
+            sorted(self.looks.items()),
+            self.look_balance,
+            dataclasses.asdict(self.training),
+            dataclasses.asdict(self.augmentation),
+            [card.base_channels, card.in_channels, card.num_classes, card.pixel_size],
+            dataclasses.asdict(card.normalization),
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def without(self, fold: str) -> Recipe:
         """Return the recipe that holds out the images of one fold as well.
@@ -97,11 +115,7 @@ class Recipe:
         if not names:
             known = ", ".join(sorted(set(self.folds.values()))) or "none"
             raise InputError(f"{self.path} has no fold {fold!r}. Its folds: {known}.")
-        return dataclasses.replace(
-            self,
-            held_out=self.held_out | names,
-            sha256=hashlib.sha256(f"{self.sha256} {fold}".encode()).hexdigest(),
-        )
+        return dataclasses.replace(self, held_out=self.held_out | names)
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -145,7 +159,6 @@ def read_recipe(path: str | Path) -> Recipe:
             augmentation=_build(
                 Augmentation, table.get("augmentation", {}), f"{path}, augmentation"
             ),
-            sha256=hashlib.sha256((text + names + groups + parts).encode()).hexdigest(),
         )
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
