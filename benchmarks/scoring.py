@@ -41,7 +41,7 @@ def score(
     folder = data / dataset.folder
     groups: dict[tuple[tuple[str, float], ...], list[str]] = defaultdict(list)
     for name in names:
-        groups[tuple(_scale(folder, recipe, dataset, name, scale).items())].append(name)
+        groups[tuple(scale_options(folder, recipe, dataset, name, scale).items())].append(name)
     parts = [
         run(
             evaluate(
@@ -57,8 +57,8 @@ def score(
     return together(parts)
 
 
-def _scale(
-    folder: Path, recipe: Recipe, dataset: DataSet, name: str, scale: Scale
+def scale_options(
+    folder: Path, recipe: Recipe, dataset: DataSet, name: str, scale: Scale = "recipe"
 ) -> dict[str, float]:
     """Return the option that tells the network how large things are in an image."""
     card = recipe.card

@@ -99,10 +99,10 @@ def test_images_are_scored_at_the_recipes_scale(bench: Any, recipe: Path) -> Non
     read = bench.read_recipe(recipe)
     (dataset,) = read.datasets
     folder = recipe.parent / "discs"
-    assert scoring._scale(folder, read, dataset, "a", "recipe") == {}
-    assert scoring._scale(folder, read, dataset, "b", "recipe") == {"pixel_size": 0.5}
-    assert scoring._scale(folder, read, dataset, "b", "none") == {}
-    diameter = scoring._scale(folder, read, dataset, "b", "objects")["diameter"]
+    assert scoring.scale_options(folder, read, dataset, "a", "recipe") == {}
+    assert scoring.scale_options(folder, read, dataset, "b", "recipe") == {"pixel_size": 0.5}
+    assert scoring.scale_options(folder, read, dataset, "b", "none") == {}
+    diameter = scoring.scale_options(folder, read, dataset, "b", "objects")["diameter"]
     assert diameter == pytest.approx(20, abs=1)
 
 
