@@ -95,6 +95,30 @@ def test_masks_of_classes_are_taken_as_they_are(recipe: Path, tmp_path: Path) ->
     assert model.card.name == "discs"
 
 
+def test_the_pieces_of_a_class_can_be_the_objects(recipe: Path, tmp_path: Path) -> None:
+    mask = np.zeros((48, 48), np.uint8)
+    mask[4:20, 4:20], mask[30:46, 30:46], mask[4:20, 30:46] = 2, 2, 1
+    imsave(tmp_path / "discs" / "masks" / "seen.png", mask, check_contrast=False)
+    _two_classes(recipe, tmp_path, "objects = 2\n")
+    (sample,) = load_samples(read_recipe(recipe), tmp_path)
+    assert sample.kind == "instances"
+    assert sorted(np.bincount(sample.labels.ravel()).tolist()[1:]) == [256, 256]
+    assert sample.diameter == pytest.approx(2 * np.sqrt(256 / np.pi))
+
+
+def test_a_recipe_may_start_from_a_model(recipe: Path, tmp_path: Path) -> None:
+    first = run(train(recipe, tmp_path, device="cpu"))
+    save_model(first, tmp_path / "first.safetensors")
+    slow = RECIPE.replace("steps = 3", "steps = 1\nlearning_rate = 1e-9")
+    recipe.write_text(f'start = "{(tmp_path / "first.safetensors").as_posix()}"\n' + slow)
+    second = run(train(recipe, tmp_path, device="cpu"))
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    recipe.write_text(recipe.read_text().replace("base_channels = 4", "base_channels = 8"))
+    with pytest.raises(InputError, match="another width than the recipe's card"):
+        run(train(recipe, tmp_path, device="cpu"))
+
+
 def test_a_mask_of_objects_is_no_mask_of_classes(recipe: Path, tmp_path: Path) -> None:
     _two_classes(recipe, tmp_path)
     mask = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48)
@@ -164,6 +188,7 @@ def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
         ("steps = 3", "steps =", "cannot be read"),
         ('"discs"', '"discs"\nmasks = "both"', "masks is 'both'"),
         ('"discs"', '"discs"\nzoom = 0', "0 is no zoom"),
+        ('"discs"', '"discs"\nobjects = 2', "objects goes with masks of classes"),
         ('held_out = "held-out.txt"', 'held_out = "nowhere.txt"', "nowhere.txt"),
         ("[[datasets]]", "[[data]]", "lacks the setting 'datasets'"),
     ],

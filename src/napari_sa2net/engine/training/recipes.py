@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +22,9 @@ from ..errors import InputError, TrainingError
 from ..events import Event, Message
 from ..images import normalize
 from ..network import SA2Net
+from ..parts import label
 from ..scaling import resample, zoomed_shape
-from ..weights import Model, ModelCard
+from ..weights import Model, ModelCard, load_model
 from .augment import Augmentation
 from .loop import fit
 from .pieces import rescale_labels
@@ -38,6 +39,9 @@ class DataSet:
     folder: str
     masks: Literal["instances", "classes"] = "instances"
     """Whether a mask has a number for each object, or for each class."""
+    objects: int = 0
+    """In masks of classes: the class whose connected pieces are the objects. 0: the model
+    learns the classes themselves."""
     zoom: float = 1.0
     """By what images are resampled before training."""
     pixel_size: float | None = None
@@ -54,9 +58,16 @@ class DataSet:
             raise InputError(
                 f"{self.folder}: masks is {self.masks!r}, it must be 'instances' or 'classes'."
             )
+        if self.objects and self.masks == "instances":
+            raise InputError(f"{self.folder}: objects goes with masks of classes only.")
         for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
             if size is not None and not 0 < size < float("inf"):
                 raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
+
+    @property
+    def kind(self) -> Literal["instances", "classes"]:
+        """What the model learns of the masks."""
+        return "instances" if self.objects else self.masks
 
     def zoom_of(self, name: str, card: ModelCard) -> float:
         """Return by what the sides of the image called ``name`` are multiplied."""
@@ -72,6 +83,8 @@ class Recipe:
 
     path: Path
     datasets: tuple[DataSet, ...]
+    start: str
+    """Model whose weights training starts from; empty: from scratch."""
     held_out: frozenset[str]
     """Names, without ending, of the images that training must not see."""
     card: ModelCard
@@ -92,14 +105,15 @@ class Recipe:
         """
         card = self.card
         content = [
-            [dataclasses.asdict(dataset) for dataset in self.datasets],
+            [_said(dataset) for dataset in self.datasets],
+            self.start,
             sorted(self.held_out),
             sorted(self.looks.items()),
             self.look_balance,
-            dataclasses.asdict(self.training),
-            dataclasses.asdict(self.augmentation),
+            _said(self.training),
+            _said(self.augmentation),
             [card.base_channels, card.in_channels, card.num_classes, card.pixel_size],
-            dataclasses.asdict(card.normalization),
+            _said(card.normalization),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -116,6 +130,19 @@ class Recipe:
             known = ", ".join(sorted(set(self.folds.values()))) or "none"
             raise InputError(f"{self.path} has no fold {fold!r}. Its folds: {known}.")
         return dataclasses.replace(self, held_out=self.held_out | names)
+
+
+def _said(settings: Any) -> dict[str, Any]:
+    """Return what differs from the defaults, so that a new setting changes no other recipe."""
+    told = dataclasses.asdict(settings)
+    plain = {
+        f.name: f.default_factory() if f.default is MISSING else f.default
+        for f in fields(settings)
+        if f.default is not MISSING or f.default_factory is not MISSING
+    }
+    return {
+        name: value for name, value in told.items() if name not in plain or value != plain[name]
+    }
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -149,6 +176,7 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         return Recipe(
             path=path,
+            start=str(table.get("start", "")),
             datasets=tuple(_build(DataSet, t, f"{path}, datasets") for t in table["datasets"]),
             held_out=frozenset(_lines(names)),
             looks=_table(groups),
@@ -221,7 +249,7 @@ def train(
     yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
     torch.manual_seed(made.training.seed)
     card = made.card
-    network = SA2Net(card.in_channels, card.num_classes, card.base_channels).to(chosen.device)
+    network = _network(made).to(chosen.device)
     checkpoint = Path(state) if state is not None else None
     network = yield from fit(
         network, samples, made.training, made.augmentation, checkpoint, made.sha256
@@ -229,10 +257,25 @@ def train(
     made_from = {
         "recipe": made.path.name,
         "recipe_sha256": made.sha256,
+        "start": made.start,
         "training": dataclasses.asdict(made.training),
         "augmentation": dataclasses.asdict(made.augmentation),
     }
     return Model(network.cpu(), dataclasses.replace(card, extra={**card.extra, **made_from}))
+
+
+def _network(recipe: Recipe) -> SA2Net:
+    card = recipe.card
+    wanted = (card.in_channels, card.num_classes, card.base_channels)
+    if not recipe.start:
+        return SA2Net(*wanted)
+    network = load_model(recipe.start).network
+    if (network.in_channels, network.num_classes, network.base_channels) != wanted:
+        raise InputError(
+            f"{recipe.path} starts from {recipe.start!r}, which has other channels, classes or "
+            "another width than the recipe's card."
+        )
+    return network
 
 
 def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
@@ -270,10 +313,10 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
                     image=normalize(planes, recipe.card.normalization),
                     labels=labels,
                     weight=dataset.share * weight / sum(often),
-                    diameter=median_diameter(labels) if dataset.masks == "instances" else 0.0,
+                    diameter=median_diameter(labels) if dataset.kind == "instances" else 0.0,
                     invert=dataset.invert,
                     dataset=dataset.folder,
-                    kind=dataset.masks,
+                    kind=dataset.kind,
                 )
             )
     return samples
@@ -287,7 +330,9 @@ def _read_pair(
     if card.in_channels == 1 and len(planes) > 1:
         raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
     labels = imread(mask_path).astype(np.int32)
-    if dataset.masks == "classes" and labels.max(initial=0) >= len(card.classes):
+    if dataset.objects:
+        labels = label(labels == dataset.objects)
+    if dataset.kind == "classes" and labels.max(initial=0) >= len(card.classes):
         raise TrainingError(
             f"{mask_path} holds the number {labels.max()}, but the model's classes are "
             f"0 to {len(card.classes) - 1}: is it a mask of instances?"
