@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,14 +135,11 @@ class Recipe:
 def _said(settings: Any) -> dict[str, Any]:
     """Return what differs from the defaults, so that a new setting changes no other recipe."""
     told = dataclasses.asdict(settings)
-    plain = {
-        f.name: f.default_factory() if f.default is MISSING else f.default
-        for f in fields(settings)
-        if f.default is not MISSING or f.default_factory is not MISSING
-    }
-    return {
-        name: value for name, value in told.items() if name not in plain or value != plain[name]
-    }
+    return {f.name: told[f.name] for f in fields(settings) if told[f.name] != _default(f)}
+
+
+def _default(of: Field[Any]) -> Any:
+    return of.default_factory() if callable(of.default_factory) else of.default
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
