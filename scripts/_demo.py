@@ -6,6 +6,7 @@ With ``--window`` in napari, otherwise into files.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 SAMPLE = "fluorescence"
 MAPS = ("stages", "disagreement")
+WEIGHTS = Path(__file__).parents[1] / "weights"
+"""The released model files, which a clone has."""
 
 
 def overlay(image: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -85,6 +88,8 @@ def main() -> int:
     parser.add_argument("--window", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("segmented"))
     arguments = parser.parse_args()
+    if WEIGHTS.is_dir():  # no need to download what is here
+        os.environ.setdefault("NAPARI_SA2NET_WEIGHTS_URL", str(WEIGHTS))
     if arguments.window:
         import napari
 

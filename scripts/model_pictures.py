@@ -21,7 +21,8 @@ from skimage.segmentation import find_boundaries
 from napari_sa2net import segment
 from napari_sa2net.engine.files import read_image
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
 SIDE = 420
 """Pixels of each of the two pictures."""
 
@@ -59,7 +60,9 @@ def draw(picture: Picture, data: Path) -> NDArray[np.uint8]:
     """Return the image and, beside it, the same with its result over it."""
     file = read_image(data / picture.image)
     options: dict[str, Any] = {"axes": file.axes, "rgb": file.rgb, **dict(picture.options)}
-    found = segment(file.array, picture.model, device="cpu", **options)
+    released = ROOT / "weights" / f"{picture.model}.safetensors"
+    model = released if released.exists() else picture.model
+    found = segment(file.array, model, device="cpu", **options)
     grey = np.asarray(file.array, np.float32)
     low, high = np.percentile(grey, (0.5, 99.8))
     shown = np.clip((grey - low) / (high - low), 0, 1)
