@@ -162,14 +162,19 @@ def test_memory_that_runs_out_in_a_later_member_makes_smaller_tiles() -> None:
     np.testing.assert_array_equal(result.probabilities, expected.probabilities)
 
 
-def test_the_members_are_left_as_they_are() -> None:
+def test_the_models_given_are_left_as_they_are() -> None:
     models = [fold(seed) for seed in range(2)]
+    models[0].network.train()
     joined = join_models(models, "both")
+    assert [model.network.training for model in models] == [True, False]
+    before = segmented(joined, picture()).probabilities
+    with torch.no_grad():
+        for weight in models[0].network.parameters():
+            weight.zero_()
+    np.testing.assert_array_equal(segmented(joined, picture()).probabilities, before)
     joined.network.train()
     segmented(joined, picture())
     assert joined.network.training
-    assert isinstance(joined.network, Ensemble)
-    assert joined.network.networks == [model.network for model in models]
 
 
 # --- making and keeping --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -23,7 +24,8 @@ def join_models(models: Sequence[str | Path | Model], name: str) -> Model:
     ----------
     models
         Two or more, each a name, a path or a :class:`Model`, as for
-        :func:`~napari_sa2net.engine.weights.load_model`. Of an ensemble, its members are taken.
+        :func:`~napari_sa2net.engine.weights.load_model`; the latter is copied. Of an ensemble,
+        its members are taken.
     name
         Of the new model.
 
@@ -39,7 +41,7 @@ def join_models(models: Sequence[str | Path | Model], name: str) -> Model:
         If a model cannot be had, there are fewer than two, one is given twice, or they differ
         in what goes in or comes out; the message says in what.
     """
-    loaded = [load_model(model) for model in models]
+    loaded = [load_model(_copy(model)) for model in models]
     named = [_members(*pair) for pair in zip(models, loaded, strict=True)]
     members = [member for some in named for member in some]
     if len(members) < 2:
@@ -50,6 +52,13 @@ def join_models(models: Sequence[str | Path | Model], name: str) -> Model:
         _check_alike(named[0][0].name, cards[0], some[0].name, card)
     networks = [network for model in loaded for network in members_of(model.network)]
     return Model(Ensemble(networks).eval(), _card(name, cards, members))
+
+
+def _copy(model: str | Path | Model) -> str | Path | Model:
+    """Return a copy of a caller's own model, which stays on its device and in its mode."""
+    if isinstance(model, Model):
+        return Model(copy.deepcopy(model.network), model.card)
+    return model
 
 
 def _members(asked: str | Path | Model, model: Model) -> tuple[Member, ...]:
