@@ -208,7 +208,7 @@ def test_it_is_one_file_that_needs_no_other(files: list[Path], tmp_path: Path) -
     result = segmented(loaded, picture())
     np.testing.assert_array_equal(result.probabilities, expected)
     assert result.card.members == entry.card.members
-    assert 'members = [\n    { name = "cells-a"' in toml_entry(written)
+    assert 'members = [\n    { "name" = "cells-a"' in toml_entry(written)
 
 
 def test_members_in_the_list_go_by_their_name_there(files: list[Path]) -> None:
