@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_load_model_gives_network_and_card(model_file: Path) -> None:
     model = api.load_model(model_file)
     assert isinstance(model.network, napari_sa2net.SA2Net)
     assert model.card.num_classes == 3
+
+
+def test_models_are_joined_into_a_file(tiny_model: Any, model_file: Path, tmp_path: Path) -> None:
+    twin = type(tiny_model)(tiny_model.network, replace(tiny_model.card, name="twin"))
+    joined = napari_sa2net.join_models([model_file, twin], "both", tmp_path / "both.safetensors")
+    assert [member.name for member in joined.card.members] == ["tiny", "twin"]
+    result = api.segment(IMAGE, tmp_path / "both.safetensors", "cpu")
+    alone = api.segment(IMAGE, model_file, "cpu")
+    np.testing.assert_allclose(result.probabilities, alone.probabilities, atol=1e-3)
+    assert result.card.members == joined.card.members
 
 
 def test_maps_are_kept_on_request(tiny_model: Any) -> None:

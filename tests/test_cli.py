@@ -3,9 +3,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +382,29 @@ def test_own_models_are_renamed_exported_and_deleted(
     assert "no model 'typo'" in told.err
     assert "'nuclei' is a released one" in told.err
     assert told.out == "my-axons is deleted\n"
+
+
+def test_models_are_joined_and_used_as_one(
+    model_file: str, tiny_model: Any, pictures: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    card = replace(tiny_model.card, name="other")
+    other = str(save_model(type(tiny_model)(tiny_model.network, card), tmp_path / "other"))
+    join = ["models", "join", model_file, other, "--name", "both"]
+    assert main(join) == 0
+    assert "both is made of 2 models" in capsys.readouterr().out
+    assert main(["models", "info", "both"]) == 0
+    told = capsys.readouterr().out
+    assert "2 of them" in told
+    assert re.search(r"mean of: +tiny [0-9a-f]{12}…, other [0-9a-f]{12}…", told)
+    assert segment(pictures / "a.png", model="both", out=tmp_path / "out") == 0
+    capsys.readouterr()
+    assert main(join) == 1
+    assert "called 'both' already" in capsys.readouterr().err
+    assert main(["models", "join", model_file, "nuclei", "--name", "odd"]) == 1
+    assert "'tiny' and 'nuclei' cannot be joined, because they differ" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["models", "join", model_file, other])
 
 
 # --- train ---------------------------------------------------------------------------------------

@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import evaluate, fine_tune, import_checkpoint, load_model, segment, train
+    from .api import (
+        evaluate,
+        fine_tune,
+        import_checkpoint,
+        join_models,
+        load_model,
+        segment,
+        train,
+    )
     from .engine.network import SA2Net
 
     __version__: str
@@ -20,6 +28,7 @@ __all__ = [
     "evaluate",
     "fine_tune",
     "import_checkpoint",
+    "join_models",
     "load_model",
     "segment",
     "train",
@@ -30,6 +39,7 @@ _HOMES = {
     "evaluate": "api",
     "fine_tune": "api",
     "import_checkpoint": "api",
+    "join_models": "api",
     "load_model": "api",
     "segment": "api",
     "train": "api",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .driving import EventHandler, download, drive
-from .engine import devices, evaluation, inference, official, weights
+from .engine import devices, evaluation, inference, joining, official, weights
 from .engine.evaluation import Evaluation
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
@@ -22,7 +22,15 @@ from .engine.training import recipes
 from .engine.weights import Model
 from .tuning import fine_tune
 
-__all__ = ["evaluate", "fine_tune", "import_checkpoint", "load_model", "segment", "train"]
+__all__ = [
+    "evaluate",
+    "fine_tune",
+    "import_checkpoint",
+    "join_models",
+    "load_model",
+    "segment",
+    "train",
+]
 
 
 def load_model(
@@ -72,6 +80,41 @@ def import_checkpoint(path: str | Path) -> Model:
         If the file is no such checkpoint; the message tells what is missing or misshapen.
     """
     return official.import_checkpoint(path)
+
+
+def join_models(
+    models: Sequence[str | Path | Model],
+    name: str = "ensemble",
+    output: str | Path | None = None,
+    *,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+) -> Model:
+    """Make an ensemble: one model whose probabilities and maps are the mean of several.
+
+    It takes as many times as long as it has members.
+
+    Parameters
+    ----------
+    models
+        Two or more, of the same channels, classes, width, normalisation and scale, such as
+        those of the folds of one recipe.
+    name
+        Of the new model.
+    output
+        Where to save it (``.safetensors``); not saved if not given.
+
+    Raises
+    ------
+    WeightsError
+        If a model cannot be had, one is given twice, or they differ; the message says in what.
+    """
+    for model in models:
+        download(model, progress, on_event)
+    joined = joining.join_models(models, name)
+    if output is not None:
+        weights.save_model(joined, output)
+    return joined
 
 
 def segment(

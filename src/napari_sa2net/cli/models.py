@@ -1,4 +1,4 @@
-"""``sa2net models``: list, describe, download, import, rename, delete and export models."""
+"""``sa2net models``: list, describe, download, import, join, rename, delete and export models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "models", help="list, describe, download, import, rename, delete and export models"
+        "models", help="list, describe, download, import, join, rename, delete and export models"
     )
     add_common(parser)
     parser.set_defaults(run=run_list, json=False)
@@ -39,12 +39,23 @@ def add_parser(commands: Any) -> None:
     importing.add_argument("--name", help="name in the list (default: the file's)")
     importing.set_defaults(run=run_import)
 
+    join = actions.add_parser(
+        "join",
+        help="make one model of several: an ensemble, whose probabilities are their mean",
+        description="Make an ensemble of models that were trained alike, such as those of the "
+        "folds of one recipe. It is in the list from then on, needs none of its members' files, "
+        "and takes as many times as long as it has members.",
+    )
+    join.add_argument("models", nargs="+", metavar="NAME|FILE", help="two or more models")
+    join.add_argument("--name", required=True, help="name of the new model in the list")
+    join.set_defaults(run=run_join)
+
     info = actions.add_parser("info", help="show the card of a model or of a model file")
     info.add_argument("model", metavar="NAME|FILE")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=run_info)
     others = _add_changes(actions)
-    for action in (listing, download, importing, info, *others):
+    for action in (listing, download, importing, join, info, *others):
         # Without a default, so that the flag before the action is not undone.
         action.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
@@ -134,6 +145,20 @@ def run_import(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_join(arguments: argparse.Namespace) -> int:
+    """Make an ensemble and put it into the user's models."""
+    from .. import api
+    from ..engine.weights import add_model
+    from ..progress import ProgressBar
+
+    with ProgressBar("Downloading", Messages()) as bar:
+        joined = api.join_models(arguments.models, arguments.name, on_event=bar)
+    entry = add_model(joined, arguments.name)
+    print(f"{entry.name} is made of {len(entry.card.members)} models: {entry.path}")
+    print(f"Use it with  --model {entry.name}")
+    return 0
+
+
 def run_rename(arguments: argparse.Namespace) -> int:
     """Rename one of the user's own models."""
     from ..engine.weights import rename_model
@@ -204,6 +229,7 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
     norm = card.normalization
     limits = f" {norm.low:g} … {norm.high:g}" if norm.method == "percentile" else ""
     settings = card.labelling
+    several = f", {len(card.members)} of them" if card.members else ""
     return [
         ("name", card.name),
         ("is", state),
@@ -213,7 +239,7 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
         ("SHA-256", card.sha256),
         ("licence", f"{card.licence}{' (restricted)' if card.restricted else ''}"),
         ("citation", card.citation),
-        ("network", f"width {card.base_channels}, {card.in_channels} channels in"),
+        ("network", f"width {card.base_channels}, {card.in_channels} channels in{several}"),
         ("channels", ", ".join(card.channels)),
         ("classes", classes),
         ("normalisation", f"{norm.method}{limits}"),

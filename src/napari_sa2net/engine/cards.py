@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-from .errors import WeightsError
+from .errors import InputError, WeightsError
 from .images import Normalization
 from .instances import LabelSettings
 
-FORMAT_VERSION = 1
-"""Version of the card's layout in a model file; a file of a higher one is refused."""
+FORMAT_VERSION = 2
+"""Version of the card's layout in a model file; a file of a higher one is refused.
+
+A single network's file says 1, an ensemble's 2: an older program would not know its members.
+"""
 
 PROVENANCE = ("file", "bytes", "sha256", "urls")
 """Fields that describe the file as a whole, and that therefore cannot be inside it."""
@@ -44,6 +47,15 @@ class Figure:
     name: str
     value: float
     command: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model that an ensemble was made of."""
+
+    name: str
+    sha256: str = ""
+    """Of its file."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,8 @@ class ModelCard:
     labelling: LabelSettings = field(default_factory=LabelSettings)
     """Default settings from probabilities to labels; its ``result`` is always the card's."""
     figures: tuple[Figure, ...] = ()
+    members: tuple[Member, ...] = ()
+    """Of an ensemble: a network each, whose probabilities are averaged. Else empty."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Anything else worth keeping: hash of the parent, training settings, …"""
 
@@ -112,6 +126,8 @@ class ModelCard:
             return f"it names {len(self.channels)} channels, its network has {self.in_channels}"
         if self.result not in ("instances", "classes"):
             return f"its result is {self.result!r}, it must be 'instances' or 'classes'"
+        if len(self.members) == 1:
+            return "it names one member, and an ensemble has two or more"
         for info in self.classes:
             if not _COLOR.match(info.color):
                 return f"the colour {info.color!r} of class {info.name!r} is not like '#1f77b4'"
@@ -139,6 +155,8 @@ class ModelCard:
         """
         table: dict[str, Any] = _plain(dataclasses.asdict(self))
         del table["labelling"]["result"]  # the card's own
+        if not self.members:
+            del table["members"]  # as before there were ensembles
         if not provenance:
             for key in PROVENANCE:
                 del table[key]
@@ -167,12 +185,25 @@ class ModelCard:
             values["figures"] = tuple(
                 build(Figure, t, f"{where}, figures", strict) for t in table.get("figures", ())
             )
+            values["members"] = tuple(
+                build(Member, t, f"{where}, members", strict) for t in table.get("members", ())
+            )
             for key, kind in (("normalization", Normalization), ("labelling", LabelSettings)):
                 values[key] = build(kind, table.get(key, {}), f"{where}, {key}", strict)
             card: ModelCard = build(cls, values, where, strict)
         except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{where} is not usable: {error}.") from error
         return card
+
+
+def check_trainable(card: ModelCard) -> None:
+    """Raise an InputError if a model is an ensemble, which cannot be trained further."""
+    if card.members:
+        names = ", ".join(member.name for member in card.members)
+        raise InputError(
+            f"{card.name!r} is an ensemble of {len(card.members)} models and cannot be fine-tuned "
+            f"itself: start from one of its members ({names})."
+        )
 
 
 _CLASS_COLORS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00")

@@ -19,7 +19,7 @@ from .events import Event, Message, Progress
 from .files import ImageFile, read_image
 from .options import resolve_options
 from .pairing import by_name, of_paths
-from .weights import Model, ModelCard
+from .weights import Member, Model, ModelCard
 
 FIGURES = ("dice", "iou", "average_precision")
 
@@ -52,6 +52,8 @@ class Evaluation:
     rows: tuple[Row, ...]
     model: str
     sha256: str = ""
+    members: tuple[Member, ...] = ()
+    """Of an ensemble."""
     iou_threshold: float = 0.5
     failed: tuple[tuple[str, str], ...] = ()
     """Name and reason of the images that could not be evaluated; they count in no mean."""
@@ -110,6 +112,7 @@ class Evaluation:
         content = {
             "model": self.model,
             "sha256": self.sha256,
+            "members": [asdict(member) for member in self.members],
             "version": self.version,
             "iou_threshold": self.iou_threshold,
             "settings": dict(self.settings),
@@ -194,6 +197,7 @@ def evaluate(
         rows=tuple(rows),
         model=model.card.name,
         sha256=model.card.sha256,
+        members=model.card.members,
         iou_threshold=iou_threshold,
         failed=tuple(failed),
         settings={k: v for k, v in dict(options or {}).items() if v is not None},

@@ -16,7 +16,7 @@ from .errors import DeviceError, InputError, WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .network import SA2Net
+    from .ensemble import Network
 
 SUFFIX = ".safetensors"
 METADATA_KEY = "napari-sa2net"
@@ -27,9 +27,9 @@ _LARGEST_HEADER = 100_000_000  # bytes; the limit safetensors itself has
 
 @dataclass(frozen=True)
 class Model:
-    """A network together with its card."""
+    """A network, or an ensemble of several, together with its card."""
 
-    network: SA2Net
+    network: Network
     card: ModelCard
 
 
@@ -68,7 +68,8 @@ def model_bytes(model: Model) -> bytes:
     check_card(model)
     state = model.network.state_dict()
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    content = {"version": FORMAT_VERSION, "card": model.card.to_dict(provenance=False)}
+    version = FORMAT_VERSION if model.card.members else 1
+    content = {"version": version, "card": model.card.to_dict(provenance=False)}
     try:
         metadata = {METADATA_KEY: json.dumps(content, sort_keys=True)}
     except (TypeError, ValueError) as error:
@@ -186,12 +187,17 @@ def read_model(path: str | Path, device: str = "cpu") -> Model:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"The model file {path} is damaged ({error}). Get it again.") from error
     network = build_network(
-        tensors, card.in_channels, card.num_classes, card.base_channels, f"The model file {path}"
+        tensors,
+        card.in_channels,
+        card.num_classes,
+        card.base_channels,
+        f"The model file {path}",
+        members=len(card.members),
     )
     return Model(move(network, device), card)
 
 
-def move(network: SA2Net, device: str) -> SA2Net:
+def move(network: Network, device: str) -> Network:
     """Return the network on ``device``.
 
     Raises
@@ -209,9 +215,17 @@ def move(network: SA2Net, device: str) -> SA2Net:
 
 
 def build_network(
-    tensors: dict[str, Tensor], in_channels: int, num_classes: int, base_channels: int, where: str
-) -> SA2Net:
+    tensors: dict[str, Tensor],
+    in_channels: int,
+    num_classes: int,
+    base_channels: int,
+    where: str,
+    *,
+    members: int = 0,
+) -> Network:
     """Return a network in evaluation mode that holds ``tensors``.
+
+    With ``members`` it is an ensemble of that many.
 
     Raises
     ------
@@ -220,11 +234,15 @@ def build_network(
     """
     import torch
 
+    from .ensemble import Ensemble
     from .network import SA2Net
 
     try:
         with torch.device("meta"):  # no time spent on random weights
-            network = SA2Net(in_channels, num_classes, base_channels)
+            networks = [
+                SA2Net(in_channels, num_classes, base_channels) for _ in range(max(1, members))
+            ]
+            network = Ensemble(networks) if members else networks[0]
     except InputError as error:
         raise WeightsError(f"{where} does not fit: {error}") from error
     wanted = network.state_dict()
@@ -261,7 +279,15 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], where
 
 def check_card(model: Model) -> None:
     """Raise a WeightsError if a model's card does not describe its network."""
+    from .ensemble import Ensemble
+
     network, card = model.network, model.card
+    held = len(network.networks) if isinstance(network, Ensemble) else 0
+    if held != len(card.members):
+        raise WeightsError(
+            f"The card of the model {card.name!r} names {len(card.members)} members, but its "
+            f"network has {held}: make an ensemble with 'join_models'."
+        )
     for name in ("base_channels", "in_channels", "num_classes"):
         if getattr(network, name) != getattr(card, name):
             raise WeightsError(

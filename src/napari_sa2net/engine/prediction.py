@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from .devices import free_memory, is_out_of_memory
+from .ensemble import Network
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message
-from .network import STAGES, SA2Net
+from .network import STAGES
 from .segmentation import TileDone
 from .tiling import GRID, Stitcher, Tile, tile_grid
 
@@ -101,7 +102,7 @@ class Predictor:
         Device, batch and tiles.
     """
 
-    def __init__(self, network: SA2Net, plan: Plan) -> None:
+    def __init__(self, network: Network, plan: Plan) -> None:
         self.plan = plan
         self.classes = max(2, network.num_classes)
         self.stages = False
@@ -113,7 +114,7 @@ class Predictor:
         self.messages: list[str] = []
         """What was said about memory."""
         self._source = network
-        self._network: SA2Net | None = None
+        self._network: Network | None = None
 
     @property
     def maps(self) -> int:
@@ -186,7 +187,7 @@ class Predictor:
             out: NDArray[np.float32] = mean.cpu().numpy()
         return out
 
-    def _maps(self, network: SA2Net, inputs: torch.Tensor) -> torch.Tensor:
+    def _maps(self, network: Network, inputs: torch.Tensor) -> torch.Tensor:
         """Return the maps (B, maps, h, w) of tiles on the device."""
         inputs = inputs.contiguous(memory_format=_layout(self.plan.device))
         if self.attention:
@@ -222,7 +223,7 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
     return torch.softmax(logits, dim=1)
 
 
-def _prepared(network: SA2Net, device: str) -> SA2Net:
+def _prepared(network: Network, device: str) -> Network:
     ready = copy.deepcopy(network).eval().requires_grad_(False)
     return ready.to(device=device, memory_format=_layout(device))  # type: ignore[call-overload, no-any-return]
 

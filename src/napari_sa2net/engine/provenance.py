@@ -27,6 +27,7 @@ def origin(card: ModelCard) -> list[tuple[str, str]]:
         comparison = comparison.get("text", comparison)
     lines = [
         ("fine-tuned from", parent),
+        ("mean of", ", ".join(f"{m.name} {_words(m.sha256)}" for m in card.members)),
         ("training data", card.training_data),
         ("before and after", _words(comparison)),
         *((key.replace("_", " ").replace("sha256", "SHA-256"), _words(value))

@@ -1,5 +1,7 @@
 """Models: their cards, the list of them, their files. The one module to import all this from.
 
+Making an ensemble of them is in :mod:`.joining`.
+
 Importing it does not import torch, so that models can be listed quickly.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .cards import ClassInfo, Figure, ModelCard
+from .cards import ClassInfo, Figure, Member, ModelCard, check_trainable
 from .download import fetch
 from .errors import WeightsError
 from .events import run
@@ -25,12 +27,14 @@ from .registry import (
 __all__ = [
     "ClassInfo",
     "Figure",
+    "Member",
     "Model",
     "ModelCard",
     "ModelEntry",
     "add_model",
     "available_models",
     "cache_folder",
+    "check_trainable",
     "delete_model",
     "export_model",
     "fetch",

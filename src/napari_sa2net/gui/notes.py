@@ -1,6 +1,7 @@
 """The note that every result carries, and finding a result again by it.
 
-``metadata["napari-sa2net"]`` of a result tells model, settings, version, source and kind.
+``metadata["napari-sa2net"]`` of a result tells model (of an ensemble the members and the hashes
+of their files), settings, version, source and kind.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Note:
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    members: tuple[Any, ...] = ()
+    """Those of an ensemble (:class:`~napari_sa2net.engine.cards.Member`)."""
 
 
 @dataclass(frozen=True, eq=False)

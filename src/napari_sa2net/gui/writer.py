@@ -132,7 +132,8 @@ class Writer:
         for name in ("pixel_size", "diameter", "channels", "tile", "flips"):
             if getattr(options, name, None) is not None:
                 settings[name] = getattr(options, name)
-        return results.Note(segmentation.card.name, settings, segmentation.version)
+        card = segmentation.card
+        return results.Note(card.name, settings, segmentation.version, card.members)
 
 
 def show_one(created: list[Any]) -> None:

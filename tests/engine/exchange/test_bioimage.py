@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import zipfile
 from dataclasses import replace
@@ -16,6 +17,7 @@ from napari_sa2net.engine.exchange import bioimage
 from napari_sa2net.engine.exchange.bioimage import export_bioimage, preprocessing
 from napari_sa2net.engine.exchange.package import MODEL_FILE, is_package
 from napari_sa2net.engine.images import Normalization
+from napari_sa2net.engine.joining import join_models
 from napari_sa2net.engine.weights import Model, import_model, load_model
 
 core = pytest.importorskip("bioimageio.core")
@@ -64,6 +66,23 @@ def test_what_was_exported_can_be_imported(package: Path, tiny_model: Model) -> 
     )
     assert all(torch.equal(a, b) for a, b in pairs)
     assert load_model(package).card.classes == tiny_model.card.classes
+
+
+def test_an_ensemble_comes_back_with_its_members(tiny_model: Model, tmp_path: Path) -> None:
+    other = copy.deepcopy(tiny_model.network)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight *= 1.5
+    joined = join_models([tiny_model, Model(other, replace(tiny_model.card, name="b"))], "both")
+    path = export_bioimage(joined, tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        readme = archive.read("README.md").decode()
+    assert "averaged: tiny, b" in readme
+    assert "fine-tune" not in readme
+    again = load_model(path)
+    assert again.card.members == joined.card.members
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(again.network(x)[0], joined.network(x)[0])
 
 
 def test_packages_of_others_and_damaged_ones_are_explained(package: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from napari_sa2net.engine.cards import ModelCard
 from napari_sa2net.engine.errors import InputError, SA2NetError, WeightsError
 from napari_sa2net.engine.exchange import onnx_file
+from napari_sa2net.engine.joining import join_models
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.prediction import probabilities
 from napari_sa2net.engine.weights import Model
@@ -44,6 +45,22 @@ def test_one_file_gives_the_probabilities_of_all_stages(
     for stage, expected in zip(session.run(None, {"image": x}), wanted, strict=True):
         assert stage.shape == (3, max(2, classes), 32, 112)
         assert np.abs(stage - expected.numpy()).max() <= 1e-4
+
+
+@pytest.mark.parametrize("classes", [3, 1])
+def test_an_ensemble_is_exported_as_the_mean_of_its_members(tmp_path: Path, classes: int) -> None:
+    models = [tiny(num_classes=classes), tiny(num_classes=classes)]
+    with torch.no_grad():
+        for weight in models[1].network.parameters():
+            weight *= 1.5
+    path, _ = onnx_file.export_onnx(join_models(models, "both"), tmp_path)
+    x = np.random.default_rng(1).random((1, 3, 32, 48), np.float32)
+    with torch.inference_mode():
+        each = [model.network(torch.from_numpy(x)) for model in models]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for i, stage in enumerate(session.run(None, {"image": x})):
+        mean = torch.stack([probabilities(logits[i]) for logits in each]).mean(0)
+        assert np.abs(stage - mean.numpy()).max() <= 1e-4
 
 
 def test_the_card_is_in_the_file(tmp_path: Path) -> None:

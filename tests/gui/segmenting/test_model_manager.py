@@ -23,6 +23,7 @@ from napari_sa2net.engine.weights import (
 from napari_sa2net.gui.segmenting.backend import Backend
 from napari_sa2net.gui.segmenting.job import SegmentController
 from napari_sa2net.gui.segmenting.model_manager import ManageButton, ModelManager
+from napari_sa2net.gui.segmenting.model_panel import model_text
 
 
 @pytest.fixture
@@ -134,6 +135,60 @@ def test_an_export_outlives_the_window(
     manager.close()
     qtbot.waitUntil(lambda: any("saved as" in note.text for note in controller.notes))
     assert (tmp_path / "out.safetensors").is_file()
+
+
+@pytest.fixture
+def twin(tiny_model: Any) -> str:
+    """Add a model that fits the other and return its name."""
+    return add_model(Model(tiny_model.network, replace(tiny_model.card, name="twin"))).name
+
+
+def select(manager: ModelManager, *chosen: str) -> None:
+    manager.list.clearSelection()
+    for name in chosen:
+        manager.list.item(names(manager).index(name)).setSelected(True)
+
+
+def test_models_are_joined(
+    qtbot: Any, twin: str, manager: ModelManager, controller: SegmentController
+) -> None:
+    assert not manager.join.isEnabled()  # one is selected
+    select(manager, "twin", "axons")
+    others = (manager.rename, manager.delete, manager.export)
+    assert not any(button.isEnabled() for button in others)
+    assert "axons, twin" in manager.about.text()
+    asked: list[str] = []
+    manager.ask_text = lambda *words: asked.append(words[-1]) or "both"
+    with qtbot.waitSignal(controller.models_changed, timeout=20_000) as told:
+        manager.join.click()
+        assert not manager.join.isEnabled()
+    assert asked == ["axons-ensemble"]
+    assert told.args == ["both"]
+    assert "“both” is made of axons, twin" in manager.said.text()
+    assert manager.entry.card.name == "both"
+    assert [member.name for member in manager.entry.card.members] == ["axons", "twin"]
+    assert "<i>mean of:</i> axons" in manager.about.text()
+    assert "takes 2 times as long" in model_text(manager.entry)
+
+
+def test_what_cannot_be_joined_is_explained(
+    qtbot: Any, manager: ModelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select(manager, "nuclei", "axons")
+    manager.ask_text = lambda *_: ""  # gave up
+    manager.join.click()
+    assert manager.said.text() == ""
+    manager.ask_text = lambda *_: "odd"
+    manager.join.click()
+    qtbot.waitUntil(lambda: "because they differ" in manager.said.text(), timeout=20_000)
+    assert manager.join.isEnabled()
+    assert "odd" not in names(manager)
+    away = [replace(e, status="remote", path=None) for e in available_models()]
+    monkeypatch.setattr(manager.controller.backend, "models", lambda: away)
+    manager.refresh()
+    select(manager, "nuclei", "axons")
+    assert not manager.join.isEnabled()
+    assert "Download nuclei, axons first" in manager.about.text()
 
 
 def test_importing_goes_through_the_controller(

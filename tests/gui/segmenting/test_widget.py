@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_sa2net.engine.cards import Member
 from napari_sa2net.engine.errors import WeightsError
 from napari_sa2net.gui.segmenting import results
 
@@ -66,6 +68,25 @@ def test_our_own_maps_are_no_images_to_segment(qtbot: Any, open_widget: Any, thi
     run_to_end(qtbot, widget)
     assert "image disagreement" in viewer.layers
     assert widget.segment.image.combo.count() == 1
+
+
+def test_a_result_of_an_ensemble_names_its_members(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = (Member("fold-a", "ab" * 32), Member("fold-b", "cd" * 32))
+
+    def result(request: Any) -> Any:
+        ran = type(backend)._result(backend, request)
+        card = replace(ran.segmentation.card, members=members)
+        return replace(ran, segmentation=replace(ran.segmentation, card=card))
+
+    monkeypatch.setattr(backend, "_result", result)
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    note = viewer.layers["image labels"].metadata["napari-sa2net"]
+    assert note["members"] == tuple(asdict(member) for member in members)
 
 
 def test_equal_layers_as_channels(qtbot: Any, open_widget: Any, backend: Any, things: Any) -> None:

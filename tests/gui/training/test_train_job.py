@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+
+from napari_sa2net.engine.cards import Member
 
 WAIT = 20_000
 
@@ -273,6 +276,24 @@ def test_other_classes_and_from_scratch(qtbot: Any, painted: Any, training: Any)
     plan = training.trained[-1][1]
     assert plan.model is None
     assert [info.name for info in plan.classes] == ["background", "object", "boundary"]
+
+
+def test_an_ensemble_is_no_start(painted: Any, training: Any, backend: Any) -> None:
+    _, widget, _ = painted
+    entry = training.entry("folds")
+    members = (Member("fold-a"), Member("fold-b"))
+    there = [*backend.models(), replace(entry, card=replace(entry.card, members=members))]
+    backend.models = lambda: there
+    widget.controller.models_changed.emit("folds")
+    assert widget.segment.model.entry.card.name == "folds"
+    start = widget.train.start
+    assert start.model == "fake"  # it does not follow there
+    start.choose("folds")
+    told = "start from one of its members (fold-a, fold-b)"
+    assert told in start.about.text()
+    widget.train.train.click()
+    assert told in messages(widget)
+    assert not training.trained
 
 
 def test_the_meaning_of_a_painting_is_guessed_and_can_be_changed(

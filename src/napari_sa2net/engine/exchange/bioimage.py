@@ -230,7 +230,11 @@ def _readme(card: ModelCard) -> str:
         "\n".join(figures)
         or "No figures were measured. Compare results with known masks: Dice of "
         "the foreground, average precision of the objects.",
-        f"`{MODEL_FILE}` is the same model for napari-sa2net, which can also fine-tune it.",
+        f"Members, whose probabilities are averaged: {', '.join(m.name for m in card.members)}"
+        if card.members
+        else "",
+        f"`{MODEL_FILE}` is the same model for napari-sa2net"
+        + (", which can also fine-tune it." if not card.members else "."),
     ]
     return "\n\n".join(line for line in lines if line) + "\n"
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..ensemble import Network
 from ..errors import SA2NetError, WeightsError
 from ..files import replacing
 from ..model_files import METADATA_KEY, Model
-from ..network import STAGES, STRIDE, SA2Net
+from ..network import STAGES, STRIDE
 from ..prediction import probabilities
 from .targets import require, target_of
 
@@ -93,7 +94,7 @@ def export_onnx(
 class _Probabilities(nn.Module):
     """The network with its activations: what is exported."""
 
-    def __init__(self, network: SA2Net) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..events import Compared, Evaluated, Event, Message
-from ..weights import ClassInfo, Model, ModelCard, load_model
+from ..weights import ClassInfo, Model, ModelCard, check_trainable, load_model
 from . import states
 from .adapt import adapt
 from .checkpoints import read_checkpoint
@@ -76,7 +76,8 @@ def fine_tune(
     Raises
     ------
     InputError
-        If image, annotation and model do not fit each other; the message names the image.
+        If image, annotation and model do not fit each other; the message names the image. If
+        the model is an ensemble; the message names its members.
     WeightsError
         If the start model cannot be had.
     TrainingError
@@ -90,6 +91,8 @@ def fine_tune(
         states.ready(folder)
     start = load_model(model) if model is not None else None
     parent = start.card if start is not None else None
+    if parent is not None:
+        check_trainable(parent)
     chosen = choose_classes(parent, classes, pairs)
     in_channels = choose_channels(parent, pairs)
     made, messages = adapt(

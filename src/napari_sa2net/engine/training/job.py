@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ..errors import SA2NetError, TrainingError
 from ..events import Compared, Evaluated, Event, Message, Previewed, StepDone, run
 from ..inference import segment
 from ..instances import LabelSettings
+from ..network import SA2Net
 from ..segmentation import SegmentOptions, derived_classes
 from ..weights import Model, save_model
 from . import states
@@ -152,9 +153,9 @@ class Job:
         parts = split(self.samples, self.settings.validation, seed=self.settings.seed)
         if parts.reason:
             yield Message(parts.reason)
-        self.made.network.to(choice.device)
+        network = cast(SA2Net, self.made.network)  # never an ensemble: see fine_tune
         training = Painted(
-            self.made.network,
+            network.to(choice.device),
             parts.train,
             parts.validation,
             self.settings,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..network import SA2Net
+from ..ensemble import Network
 from ..prediction import probabilities
 from ..tiling import pad
 from .losses import IGNORE, StageLoss, Target, deep_supervision
@@ -50,7 +50,7 @@ def dice_of(counts: NDArray[np.float64]) -> float:
 
 
 def score(
-    network: SA2Net,
+    network: Network,
     samples: Sequence[Sample],
     derived: tuple[int, ...],
     loss: StageLoss | None = None,
@@ -96,7 +96,7 @@ def score(
     )
 
 
-def _run(network: SA2Net, image: NDArray[np.float32]) -> list[torch.Tensor]:
+def _run(network: Network, image: NDArray[np.float32]) -> list[torch.Tensor]:
     """Return all stages' logits of a (C, H, W) image, (1, K, H, W) each."""
     height, width = image.shape[-2:]
     x = torch.from_numpy(np.ascontiguousarray(pad(image)))[None]

@@ -1,14 +1,15 @@
-"""The window "Models": where each came from; rename, delete, export, import."""
+"""The window "Models": where each came from; rename, delete, export, import, join."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QDialog,
     QDialogButtonBox,
     QFileDialog,
@@ -68,6 +69,19 @@ def details(entry: Any) -> str:
     return "".join(f'<p style="margin: 0 0 4px 0">{line}</p>' for line in lines if line)
 
 
+def several(entries: Sequence[Any]) -> str:
+    """Return what can be done with several models, as rich text."""
+    names = ", ".join(entry.card.name for entry in entries)
+    lines = [
+        f"<b>{html.escape(names)}</b>",
+        "Join… makes one model of them, an ensemble: its probabilities are the mean of theirs.",
+    ]
+    away = [entry.card.name for entry in entries if entry.path is None]
+    if away:
+        lines.append(html.escape(f"Download {', '.join(away)} first."))
+    return "".join(f"<p>{line}</p>" for line in lines)
+
+
 class ModelManager(QDialog):  # type: ignore[misc]
     """Shows all models and changes the person's own.
 
@@ -97,15 +111,17 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self.rename = QPushButton("&Rename…")
         self.delete = QPushButton("&Delete…")
         self.export = QPushButton("&Export…")
+        self.join = QPushButton("&Join…")
         self.import_file = QPushButton("&Import…")
         self.said = QLabel()
         self.said.setWordWrap(True)
         self.said.setTextFormat(Qt.TextFormat.PlainText)
         self._lay_out()
-        self.list.currentRowChanged.connect(lambda _: self._show())
+        self.list.itemSelectionChanged.connect(self._show)
         self.rename.clicked.connect(lambda _: self._on_rename())
         self.delete.clicked.connect(lambda _: self._on_delete())
         self.export.clicked.connect(lambda _: self._on_export())
+        self.join.clicked.connect(lambda _: self._on_join())
         self.import_file.clicked.connect(lambda _: self._on_import())
         # Bound methods of a QObject: Qt disconnects them when this dialog goes.
         controller.models_changed.connect(self.refresh)
@@ -116,17 +132,22 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self.rename.setToolTip("Give one of your models another name.")
         self.delete.setToolTip("Delete one of your models for good.")
         self.export.setToolTip("Save this model as a file, to use it elsewhere.")
+        self.join.setToolTip(
+            "<qt>Make one model, an ensemble, of two or more that were trained alike: select them "
+            "with Ctrl or Shift. It averages what they say, and takes as many times as long.</qt>"
+        )
         self.import_file.setToolTip(
             "<qt>Add a model from a file: one downloaded or fine-tuned elsewhere, or a checkpoint "
             "of the SA2-Net authors.</qt>"
         )
         self.list.setAccessibleName("Models")
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         scroll = QScrollArea()
         scroll.setWidget(self.about)
         scroll.setWidgetResizable(True)
         buttons = QVBoxLayout()
-        for button in (self.rename, self.delete, self.export, self.import_file):
+        for button in (self.rename, self.delete, self.export, self.join, self.import_file):
             button.setAutoDefault(False)  # Return must not delete a model
             buttons.addWidget(button)
         buttons.addStretch(1)
@@ -145,10 +166,16 @@ class ModelManager(QDialog):  # type: ignore[misc]
     # --- showing ---------------------------------------------------------------------------
 
     @property
+    def entries(self) -> list[Any]:
+        """The models that are selected (ModelEntry), in the order of the list."""
+        rows = range(self.list.count())
+        return [self._entries[row] for row in rows if self.list.item(row).isSelected()]
+
+    @property
     def entry(self) -> Any:
-        """The model that is selected (a ModelEntry), or None."""
-        row = self.list.currentRow()
-        return self._entries[row] if 0 <= row < len(self._entries) else None
+        """The one model that is selected, or None."""
+        chosen = self.entries
+        return chosen[0] if len(chosen) == 1 else None
 
     def refresh(self, name: str = "") -> None:
         """List the models again, and select the one called ``name``, else keep the selection."""
@@ -173,7 +200,8 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self.said.setText(text)
 
     def _show(self) -> None:
-        self.about.setText(details(self.entry) if self.entry is not None else "")
+        chosen = self.entries
+        self.about.setText(several(chosen) if len(chosen) > 1 else "".join(map(details, chosen)))
         self._show_buttons()
 
     def _show_buttons(self) -> None:
@@ -183,6 +211,9 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self.delete.setEnabled(own)
         here = entry is not None and entry.path is not None
         self.export.setEnabled(here and self._task is None)
+        chosen = self.entries
+        joinable = len(chosen) > 1 and all(each.path is not None for each in chosen)
+        self.join.setEnabled(joinable and self._task is None)
         self.import_file.setEnabled(not self.controller.state.busy)
 
     def _on_controller(self) -> None:
@@ -192,7 +223,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self._show_buttons()
 
     def done(self, result: int) -> None:
-        """Close; an export that is under way goes on."""
+        """Close; an export or a joining that is under way goes on."""
         self._over = True
         super().done(result)
 
@@ -241,17 +272,42 @@ class ModelManager(QDialog):  # type: ignore[misc]
             yield Progress(0, 1, "file", f"writing {path.name}")
             return weights.export_model(name, path, overwrite=True)  # the dialog has asked
 
+        # A shared drive can take its time.
+        self._start(work, lambda written: f"“{name}” is saved as {written}.")
+
+    def _on_join(self) -> None:
+        names = [entry.card.name for entry in self.entries]
+        wanted = self.ask_text("Join models", "Name of the new model:", f"{names[0]}-ensemble")
+        if not wanted:
+            return
+
+        def work() -> Any:
+            yield Progress(0, 1, "step", f"reading {len(names)} models")
+            from ...engine import joining, weights
+
+            return weights.add_model(joining.join_models(names, wanted), wanted)
+
+        def said(entry: Any) -> str:
+            self.controller.models_changed.emit(entry.card.name)
+            return f"“{entry.card.name}” is made of {', '.join(names)}."
+
+        self.say("Joining…")
+        self._start(work, said)
+
+    def _start(self, work: Callable[[], Any], said: Callable[[Any], str]) -> None:
+        """Work in a thread; ``said`` tells what came of it, here or, once closed, in the tab."""
+
         def ended(outcome: Outcome) -> None:
             self._task = None
             done = outcome.status == "done"
-            text = f"“{name}” is saved as {outcome.result}." if done else outcome.error
+            text = said(outcome.result) if done else outcome.error
             if self._over:
                 self.controller.note(text, "info" if done else "error")
                 return
             self.say(text)
             self._show_buttons()
 
-        self._task = Task(work)  # a shared drive can take its time
+        self._task = Task(work)
         self._task.ended.connect(ended)
         self._task.start()
         self._show_buttons()
@@ -300,7 +356,7 @@ class ManageButton(QPushButton):  # type: ignore[misc]
     def __init__(self, controller: Any, chosen: Callable[[], str]) -> None:
         super().__init__("Manage…")
         self.setToolTip(
-            "<qt>Look where a model came from; rename, delete, export or import models.</qt>"
+            "<qt>Look where a model came from; rename, delete, export, import or join models.</qt>"
         )
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._controller = controller

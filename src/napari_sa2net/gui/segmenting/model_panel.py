@@ -39,6 +39,8 @@ def model_text(entry: Any) -> str:
         facts.insert(0, size_text(card.bytes))
     if card.modality:
         facts.insert(0, card.modality)
+    if card.members:
+        facts.append(f"takes {len(card.members)} times as long as one of its members")
     lines = [card.description, " · ".join(facts)]
     if card.figures:
         measured = " · ".join(f"{figure.name} {figure.value:.2f}" for figure in card.figures)

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...engine.cards import ClassInfo, ModelCard, default_classes
+from ...engine.cards import ClassInfo, ModelCard, check_trainable, default_classes
 from ...engine.errors import InputError
 from ..annotating.pairs_panel import small_combo
 from ..segmenting.model_manager import ManageButton
@@ -155,6 +155,11 @@ class StartPanel(QWidget):  # type: ignore[misc]
         """The name of the model to start from, None for a new network."""
         return None if self.entry is None else self.entry.card.name
 
+    def check(self) -> None:
+        """Raise an InputError if the model cannot be trained."""
+        if self.entry is not None:
+            check_trainable(self.entry.card)
+
     def classes(self) -> tuple[ClassInfo, ...] | None:
         """Return the new classes, None where those of the model are kept.
 
@@ -189,9 +194,13 @@ class StartPanel(QWidget):  # type: ignore[misc]
     # --- showing ---------------------------------------------------------------------------
 
     def set_entries(self, entries: list[Any], name: str = "") -> None:
-        """Show these models, and choose the one called ``name``, else keep the choice."""
+        """Show these models, and choose the one called ``name``, else keep the choice.
+
+        The choice does not follow to an ensemble, which cannot be trained.
+        """
         before = self.model if self._entries else ""
-        wanted = name or before
+        trainable = [entry.card.name for entry in entries if not entry.card.members]
+        wanted = name if name in trainable else before
         self._entries = list(entries)
         self.combo.blockSignals(True)
         self.combo.clear()
@@ -268,5 +277,9 @@ class StartPanel(QWidget):  # type: ignore[misc]
         card = self.card()
         names = ", ".join(info.name for info in card.classes if not info.derived)
         start = "It learns only from your painting. " if self.entry is None else ""
+        try:
+            self.check()
+        except InputError as error:
+            start = f"{error} "
         self.about.setText(f"{start}You paint: {names}.")
         self.changed.emit()

@@ -299,6 +299,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self._remember()
         entry = self.start.entry
         try:
+            self.start.check()
             wanted = self.controller.pairs.wanted()
             plan = Plan(
                 model=self.start.model,
