@@ -267,6 +267,8 @@ def _network(recipe: Recipe) -> SA2Net:
     if not recipe.start:
         return SA2Net(*wanted)
     network = load_model(recipe.start).network
+    if not isinstance(network, SA2Net):
+        raise InputError(f"{recipe.path} starts from an ensemble: name one of its members.")
     if (network.in_channels, network.num_classes, network.base_channels) != wanted:
         raise InputError(
             f"{recipe.path} starts from {recipe.start!r}, which has other channels, classes or "
