@@ -20,9 +20,17 @@ from .engine.inference import Segmentation
 from .engine.options import resolve_options
 from .engine.training import recipes
 from .engine.weights import Model
-from .tuning import fine_tune
+from .tuning import fine_tune, suggest_start
 
-__all__ = ["evaluate", "fine_tune", "import_checkpoint", "load_model", "segment", "train"]
+__all__ = [
+    "evaluate",
+    "fine_tune",
+    "import_checkpoint",
+    "load_model",
+    "segment",
+    "suggest_start",
+    "train",
+]
 
 
 def load_model(

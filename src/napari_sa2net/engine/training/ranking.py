@@ -233,16 +233,12 @@ def rank(name: str, table: Table) -> Ranked:
         right[i] = [own[k, meant == k].sum() for k in range(len(own))]
     painted = table.sum(2)
     drawn = np.random.default_rng(0).integers(len(table), size=(DRAWS, len(table)))
-    scores = [_mean_share(right[at], painted[at]) for at in drawn]
-    low, high = np.quantile(scores, (0.025, 0.975))
-    score = _mean_share(right, painted)
-    return Ranked(name, score, float(low), float(high), len(table), 1 / len(total))
-
-
-def _mean_share(right: NDArray[np.float64], painted: NDArray[np.float64]) -> float:
-    """Return the mean over the classes that are there of the share of (regions, classes)."""
-    there = painted.sum(0) > 0
-    return float((right.sum(0)[there] / painted.sum(0)[there]).mean())
+    share = right.sum(0) / painted.sum(0)  # of each class
+    of = painted[drawn].sum(1)
+    # A class that a draw happens to miss says nothing new.
+    shares = np.where(of > 0, right[drawn].sum(1) / np.where(of > 0, of, 1), share)
+    low, high = np.quantile(shares.mean(1), (0.025, 0.975))
+    return Ranked(name, float(share.mean()), float(low), float(high), len(table), 1 / len(total))
 
 
 def _ask(
