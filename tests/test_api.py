@@ -351,3 +351,21 @@ def test_evaluate_own_result_is_perfect(tiny_model: Any) -> None:
     evaluation = api.evaluate(IMAGE, truth, tiny_model, "cpu")
     assert truth.any()
     assert evaluation.means == {"dice": 1.0, "iou": 1.0, "average_precision": 1.0}
+
+
+def test_a_start_is_suggested_from_arrays_and_files(tiny_model: Any, tmp_path: Path) -> None:
+    path = save_model(tiny_model, tmp_path / "tiny.safetensors")
+    seen: list[Event] = []
+    found = napari_sa2net.suggest_start(
+        IMAGE, painted(), [path, "nuclei"], "cpu", on_event=seen.append
+    )
+    assert {entry.name for entry in found.ranking} == {"tiny", "nuclei"}
+    assert any(isinstance(event, Progress) and event.unit == "region" for event in seen)
+    for folder in ("images", "painted"):
+        (tmp_path / folder).mkdir()
+    write_image(tmp_path / "images" / "a.tif", IMAGE, "YX")
+    write_image(tmp_path / "painted" / "a.tif", painted(), "YX")
+    again = api.suggest_start(tmp_path / "images", tmp_path / "painted", [path], "cpu", diameter=22)
+    assert [entry.name for entry in again.ranking] == ["tiny"]
+    with pytest.raises(InputError, match=r"Unknown option minutes. Known are axes"):
+        api.suggest_start(IMAGE, painted(), minutes=2)

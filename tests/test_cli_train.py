@@ -19,9 +19,10 @@ from napari_sa2net.engine import model_files
 from napari_sa2net.engine.errors import TrainingError
 from napari_sa2net.engine.events import Event, Message, StepDone
 from napari_sa2net.engine.folders import trainings_folder
-from napari_sa2net.engine.training import fine_tuning, states
+from napari_sa2net.engine.training import fine_tuning, ranking, states
 from napari_sa2net.engine.training.comparison import Comparison
 from napari_sa2net.engine.training.fine_tuning import FineTuned
+from napari_sa2net.engine.training.ranking import Ranked, Suggestion
 from napari_sa2net.engine.training.settings import FineTuneSettings
 from napari_sa2net.engine.weights import Model, load_model, save_model
 
@@ -303,3 +304,61 @@ def test_a_few_strokes_make_a_model_that_segments(capsys: pytest.CaptureFixture[
     assert "fine-tuned from: tiny" in told.replace("  ", " ").replace("  ", " ")
     assert main(["segment", "images/a.png", "-o", "out", "--model", "my", "--device", "cpu"]) == 0
     assert Path("out/a_labels.ome.tif").is_file()
+
+
+# --- a start that is suggested ---------------------------------------------------------------
+
+
+@pytest.fixture
+def suggestion(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Replace the ranking; what it was asked for is in the dictionary, and what it answers."""
+    told: dict[str, Any] = {"score": 0.93}
+
+    def suggest_start(pairs: Any, models: Any, **more: Any) -> Generator[Event, None, Suggestion]:
+        told.update(pairs=pairs, models=models, **more)
+        yield Message("“far” is not scored: it is not here yet: download it first.")
+        score = told["score"]
+        return Suggestion((Ranked("spores", score, score - 0.1, score, 9, 0.5),))
+
+    monkeypatch.setattr(ranking, "suggest_start", suggest_start)
+    return told
+
+
+def test_the_suggested_model_is_started_from(
+    fake: Fake, suggestion: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("images", "painted", "--from", "suggest", "--diameter", "12") == 0
+    assert fake.given["model"] == "spores"
+    assert Path("spores-fine-tuned.safetensors").is_file()
+    assert (suggestion["models"], suggestion["device"]) == (None, "cpu")
+    assert [pair.diameter for pair in suggestion["pairs"]] == [12, 12]
+    told = capsys.readouterr()
+    assert "93 %" in told.out
+    assert "“far” is not scored" in told.err
+    assert "From scratch" not in told.err
+
+
+def test_a_suggestion_by_chance_is_warned_of(
+    fake: Fake, suggestion: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    suggestion["score"] = 0.52
+    arguments = ("images", "painted", "--from", "suggest", "--mask", "--of", "instances", "-q")
+    assert train(*arguments) == 0
+    assert fake.given["model"] == "spores"
+    annotation = suggestion["pairs"][0].annotation
+    assert (annotation.meaning, annotation.of) == ("mask", "instances")
+    told = capsys.readouterr()
+    assert not told.out
+    assert "Warning: No model here tells apart" in told.err
+
+
+def test_a_training_that_goes_on_asks_for_no_suggestion(
+    fake: Fake, suggestion: dict[str, Any], tmp_path: Path
+) -> None:
+    fake.error = TrainingError("cut off")
+    assert train("images", "painted", "--from", "suggest", "--resume", "state") == 1
+    fake.error = None
+    suggestion.clear()
+    assert train("images", "painted", "--from", "suggest", "--resume", "state") == 0
+    assert not suggestion
+    assert fake.resumed == Path("state")

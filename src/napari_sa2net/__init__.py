@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         join_models,
         load_model,
         segment,
+        suggest_start,
         train,
     )
     from .engine.network import SA2Net
@@ -31,6 +32,7 @@ __all__ = [
     "join_models",
     "load_model",
     "segment",
+    "suggest_start",
     "train",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "join_models": "api",
     "load_model": "api",
     "segment": "api",
+    "suggest_start": "api",
     "train": "api",
 }
 

@@ -20,7 +20,7 @@ from .engine.inference import Segmentation
 from .engine.options import resolve_options
 from .engine.training import recipes
 from .engine.weights import Model
-from .tuning import fine_tune
+from .tuning import fine_tune, suggest_start
 
 __all__ = [
     "evaluate",
@@ -29,6 +29,7 @@ __all__ = [
     "join_models",
     "load_model",
     "segment",
+    "suggest_start",
     "train",
 ]
 

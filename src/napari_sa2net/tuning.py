@@ -15,10 +15,11 @@ from .engine.errors import InputError, SA2NetError
 from .engine.events import Event, Message
 from .engine.folders import trainings_folder
 from .engine.registry import free_name
-from .engine.training import fine_tuning, states
+from .engine.training import fine_tuning, ranking, states
 from .engine.training.fine_tuning import FineTuned
 from .engine.training.job import Stoppable
 from .engine.training.pairs import Meaning, Of
+from .engine.training.ranking import Suggestion
 from .engine.training.reading import read_pairs
 from .engine.training.settings import FineTuneSettings
 from .engine.weights import ClassInfo, Model
@@ -121,6 +122,53 @@ def fine_tune(
         if state is None and folder is not None and is_new(tuned):
             _discard(folder)
     return tuned
+
+
+def suggest_start(
+    images: Any,
+    annotations: Any,
+    models: Sequence[str | Path | Model] | None = None,
+    device: str = "auto",
+    *,
+    meaning: Meaning = "strokes",
+    of: Of = "classes",
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> Suggestion:
+    """Rank models by how well they tell apart what is painted, to choose one to fine-tune.
+
+    Parameters
+    ----------
+    images, annotations, meaning, of
+        As for :func:`fine_tune`.
+    models
+        Names, model files or models; None: all that are here. None is ever downloaded.
+    **options
+        For all images ``axes``, ``rgb``, ``channels``, ``planes``, ``diameter`` and
+        ``pixel_size``.
+
+    Returns
+    -------
+    Suggestion
+        With ``best``, whether it is ``known`` to be better than chance, the ``ranking``, and
+        ``text`` and ``table()`` for a person.
+
+    Raises
+    ------
+    InputError
+        If images, annotations and options do not fit, or too little is painted.
+    DeviceError
+        If the device cannot be used.
+    """
+    unknown = sorted(set(options) - set(_ABOUT_IMAGES))
+    if unknown:
+        raise InputError(
+            f"Unknown option {', '.join(unknown)}. Known are {', '.join(sorted(_ABOUT_IMAGES))}."
+        )
+    pairs, remarks = read_pairs(images, annotations, meaning, of, **options)
+    work = _telling(remarks, ranking.suggest_start(pairs, models, device=device))
+    return drive(work, "Trying the models", progress, on_event)
 
 
 def _train(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import FAILED, STOPPED, Messages, UsageError, report
-from .train_options import IMAGES, SETTINGS, given
+from .train_options import IMAGES, SETTINGS, SUGGEST, given
 
 if TYPE_CHECKING:
     from ..engine.cards import ClassInfo
@@ -41,6 +41,8 @@ def tell_how_to_use(name: str, output: Path) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fine-tune and save."""
     _check(arguments)
+    if arguments.start == SUGGEST and not _goes_on(arguments):
+        arguments.start = _suggested(arguments)
     start = Path(arguments.start or "nuclei").name.removesuffix(".safetensors")
     wanted = arguments.name or f"{'scratch' if arguments.scratch else start}-fine-tuned"
     if arguments.output.suffix == ".safetensors" and not arguments.name:
@@ -93,6 +95,36 @@ def _check(arguments: argparse.Namespace) -> None:
             )
     elif len(arguments.paths) == 1:
         raise UsageError("Give the images first, and at last their annotations.")
+
+
+def _goes_on(arguments: argparse.Namespace) -> bool:
+    """Tell whether ``--resume`` names a training that is there: what it starts from is known."""
+    from .. import tuning
+
+    return arguments.resume is not None and tuning.holds_training(arguments.resume)
+
+
+def _suggested(arguments: argparse.Namespace) -> str:
+    """Try the models that are here on what is painted, tell the scores, and return the best."""
+    from .. import tuning
+    from ..progress import ProgressBar
+
+    options = {key: getattr(arguments, key) for key in IMAGES}
+    with ProgressBar("Trying the models", Messages(arguments.quiet)) as bar:
+        found = tuning.suggest_start(
+            arguments.paths[:-1],
+            arguments.paths[-1],
+            device=arguments.device,
+            meaning=arguments.meaning or "strokes",
+            of=arguments.of or "classes",
+            on_event=bar,
+            **{key: value for key, value in options.items() if value is not None},
+        )
+    if not arguments.quiet:
+        print(found.table())
+    if not found.known:
+        print(f"Warning: {found.text}", file=sys.stderr)
+    return found.best.name
 
 
 def _train(

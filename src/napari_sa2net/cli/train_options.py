@@ -14,6 +14,8 @@ IMAGES = ("axes", "channels", "diameter", "pixel_size")
 _WHAT = {"start": "--from", "scratch": "--scratch", "base_channels": "--base-channels",
          "classes": "--class", "meaning": "--mask or --strokes", "of": "--of", "name": "--name",
          "keep_worse": "--keep-worse"}  # fmt: skip
+SUGGEST = "suggest"
+"""In place of a model to start from: the best of those that are here."""
 FROZEN = ("nothing", "encoder", "all but the heads")
 AUGMENTATION = ("none", "light", "full")
 LOSSES = ("product", "authors", "paper")
@@ -25,8 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--from",
         dest="start",
-        metavar="NAME|FILE",
-        help="a model as 'sa2net models' lists them, or a model file (default: nuclei)",
+        metavar="NAME|FILE|suggest",
+        help="a model as 'sa2net models' lists them, or a model file (default: nuclei); "
+        "'suggest' tries all that are here on what is painted, and takes the best",
     )
     start.add_argument(
         "--scratch", action="store_const", const=True, help="start from nothing learned"

@@ -105,6 +105,7 @@ class Predictor:
     def __init__(self, network: Network, plan: Plan) -> None:
         self.plan = plan
         self.classes = max(2, network.num_classes)
+        self.in_channels = network.in_channels
         self.stages = False
         """Whether the next plane's stages are wanted."""
         self.attention = False

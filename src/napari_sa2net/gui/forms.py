@@ -23,8 +23,10 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QGroupBox,
     QHBoxLayout,
     QSlider,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -246,3 +248,13 @@ class WheelGuard(QObject):
             event.ignore()
             return True
         return False
+
+
+def group(title: str, *widgets: QWidget) -> QGroupBox:
+    """Put widgets below each other in a box with a title."""
+    box = QGroupBox(title)
+    column = QVBoxLayout(box)
+    column.setContentsMargins(6, 6, 6, 6)
+    for widget in widgets:
+        column.addWidget(widget)
+    return box

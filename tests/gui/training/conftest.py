@@ -16,6 +16,7 @@ from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.events import Evaluated, Event, Message, Previewed, Progress, StepDone
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.training.comparison import Comparison
+from napari_sa2net.engine.training.ranking import Ranked, Suggestion
 from napari_sa2net.engine.training.settings import FineTuneSettings
 from napari_sa2net.gui.training.backend import LookAt, Plan, StopSignal
 
@@ -72,6 +73,11 @@ class FakeTraining:
         self.views: list[Any] = []
         self.step = 0
         self.running = 0
+        self.suggestion = Suggestion(
+            (Ranked("own", 0.93, 0.9, 0.95, 20, 0.5), Ranked("fake", 0.61, 0.5, 0.7, 20, 0.5))
+        )
+        self.asked: list[tuple[list[Any], str]] = []
+        """What was to be scored, and where."""
 
     def settings(self) -> FineTuneSettings:
         """Return the engine's defaults."""
@@ -92,6 +98,20 @@ class FakeTraining:
     def load(self) -> Generator[Event, None, None]:
         """Load nothing."""
         yield Progress(0, 1, "step", "loading…")
+
+    def suggest(self, pairs: Any, device: str) -> Generator[Event, None, Suggestion]:
+        """Pretend to try ten models."""
+        self.asked.append((list(pairs), device))
+        self.running += 1
+        try:
+            for number in range(1, 11):
+                self.gate.wait(10)
+                yield Progress(number, 10, "region")
+            if self.error is not None:
+                raise self.error
+            return self.suggestion
+        finally:
+            self.running -= 1
 
     def train(
         self, pairs: Any, plan: Plan, state: Path, control: StopSignal, look: LookAt

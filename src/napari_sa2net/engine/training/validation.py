@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 from .losses import IGNORE
 from .samples import Sample
 
-_CONTEXT = 32
-"""Pixels around a held-out block that the network sees, unlabelled."""
+BLOCK = 64
+"""Side of a block in pixels at working scale."""
+
+CONTEXT = 32
+"""Pixels around a block that the network sees, unlabelled."""
 
 _LEAST = 8
 """Pixels of background and of objects below which a comparison says nothing."""
@@ -43,7 +47,7 @@ class Split:
 
 
 def split(
-    samples: Sequence[Sample], share: float = 0.2, block: int = 64, gap: int = 16, seed: int = 0
+    samples: Sequence[Sample], share: float = 0.2, block: int = BLOCK, gap: int = 16, seed: int = 0
 ) -> Split:
     """Hold out whole blocks of painted pixels.
 
@@ -69,11 +73,7 @@ def split(
         given, and ``reason`` says why.
     """
     inside = [_by_block(sample, block) for sample in samples]
-    blocks: dict[_Block, NDArray[np.int64]] = {}
-    size = 1 + max((k for found in inside for k in found.classes), default=0)
-    for found in inside:
-        for key, counts in found.counts(size).items():
-            blocks[key] = blocks[key] + counts if key in blocks else counts
+    blocks, size = _painted_blocks(inside)
     total = np.sum(list(blocks.values()), axis=0) if blocks else np.zeros(size, np.int64)
     nothing = Split(list(samples), [], "", {"train": int(total.sum()), "validation": 0,
                                             "left out": 0, "blocks": 0})  # fmt: skip
@@ -116,6 +116,44 @@ def split(
             "blocks": len(chosen),
         },
     )
+
+
+def regions(
+    samples: Sequence[Sample], most: int, block: int = BLOCK, seed: int = 0
+) -> list[Sample]:
+    """Return painted blocks with what lies around them, as :func:`split` holds them out.
+
+    Parameters
+    ----------
+    samples
+        As :func:`prepare` makes them.
+    most
+        Blocks at most. They are drawn by chance, for the classes in turn, the rarest first.
+    """
+    blocks, size = _painted_blocks([_by_block(sample, block) for sample in samples])
+    keys = sorted(blocks)
+    order = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))]
+    having = [[key for key in order if blocks[key][k]] for k in range(size)]
+    having = sorted(filter(None, having), key=len)
+    chosen: dict[_Block, None] = {}
+    for turn in zip_longest(*having):
+        for key in turn:
+            if key is not None and len(chosen) < most:
+                chosen[key] = None
+    found = (_only(sample, key, block) for key in chosen for sample in samples)
+    return [sample for sample in found if sample is not None]
+
+
+def _painted_blocks(
+    inside: Sequence[_ByBlock],
+) -> tuple[dict[_Block, NDArray[np.int64]], int]:
+    """Return the painted pixels of each class in each block, and the number of classes."""
+    blocks: dict[_Block, NDArray[np.int64]] = {}
+    size = 1 + max((k for found in inside for k in found.classes), default=0)
+    for found in inside:
+        for key, counts in found.counts(size).items():
+            blocks[key] = blocks[key] + counts if key in blocks else counts
+    return blocks, size
 
 
 @dataclass(frozen=True)
@@ -233,8 +271,8 @@ def _only(sample: Sample, key: _Block, block: int) -> Sample | None:
             return None
         own.append(slice(max(0, start), min(length, start + block)))
         # At the border of the image the window is moved inwards, so that all are of one size.
-        side = min(length, block + 2 * _CONTEXT)
-        first = min(max(0, start - _CONTEXT), length - side)
+        side = min(length, block + 2 * CONTEXT)
+        first = min(max(0, start - CONTEXT), length - side)
         window.append(slice(first, first + side))
     at = (window[0], window[1])
     weights = None if sample.pixel_weights is None else sample.pixel_weights[at].copy()

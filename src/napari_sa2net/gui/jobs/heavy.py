@@ -17,6 +17,10 @@ WHAT = {
         "A model is being fine-tuned in the tab “Correct & fine-tune”: wait until that is done, "
         "or press Stop there (the best so far is kept). Preview works meanwhile."
     ),
+    "rank": (
+        "The models are being tried on what you painted in the tab “Correct & fine-tune”: it "
+        "takes a moment, or press Stop there."
+    ),
     "look": "The next place to paint at is being looked for: it takes a moment.",
 }
 """What is said to whoever wants to start another, by what is running."""

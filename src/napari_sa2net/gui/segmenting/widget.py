@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from ...engine.errors import SA2NetError
 from ...engine.instances import LabelSettings
 from .. import saving
-from ..forms import DataclassForm, WheelGuard
+from ..forms import DataclassForm, WheelGuard, group
 from ..image_panel import ImagePanel
 from ..jobs.state import acts_on_text, size_text
 from ..jobs.worker import describe_error
@@ -131,10 +131,10 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.page = page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(2, 2, 6, 2)
-        column.addWidget(_group("Image", self.image))
-        column.addWidget(_group("Model", self.model))
+        column.addWidget(group("Image", self.image))
+        column.addWidget(group("Model", self.model))
         column.addWidget(self._extras())
-        column.addWidget(_group("Labels", self.acts_on, self.labelling))
+        column.addWidget(group("Labels", self.acts_on, self.labelling))
         column.addStretch(1)
         WheelGuard(page)
         scroll = QScrollArea()
@@ -367,12 +367,3 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             choice = link.itemData(row)
             usable = choice == "none" or choice.upper() in axes
             link.model().item(row).setEnabled(usable)
-
-
-def _group(title: str, *widgets: QWidget) -> QGroupBox:
-    box = QGroupBox(title)
-    column = QVBoxLayout(box)
-    column.setContentsMargins(6, 6, 6, 6)
-    for widget in widgets:
-        column.addWidget(widget)
-    return box

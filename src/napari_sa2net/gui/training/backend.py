@@ -108,6 +108,13 @@ class TrainBackend:
         yield Progress(0, 1, "step", LOADING)
         _load()
 
+    def suggest(self, pairs: Sequence[Any], device: str) -> Generator[Event, None, Any]:
+        """Try the models that are here; returns a ``Suggestion`` of the engine."""
+        yield Progress(0, 1, "model", LOADING)
+        from ...engine.training.ranking import suggest_start
+
+        return (yield from telling_device(suggest_start(pairs, device=device)))
+
     def train(
         self,
         pairs: Sequence[Any],

@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 _at_work: set[Path] = set()
 """Folders of the trainings that run now, in whichever viewer."""
 
+STOPPABLE = ("train", "rank")
+"""Kinds of jobs that a person may end."""
+
 DISCARDED = "Stopped before the first step: there is nothing to keep."
 
 
@@ -67,12 +70,13 @@ class TrainController(JobHost):
     """Runs the fine-tuning of one viewer.
 
     ``changed`` is emitted whenever :attr:`state`, :attr:`notes` or :attr:`result` change,
-    ``progressed`` when :attr:`history` does, and ``offers_changed`` when there may be another
-    list of trainings to go on with.
+    ``progressed`` when :attr:`history` does, ``offers_changed`` when there may be another
+    list of trainings to go on with, and ``suggested`` with the model to start from.
     """
 
     progressed = Signal()
     offers_changed = Signal()
+    suggested = Signal(str)
 
     def __init__(self, viewer: Any, segment: SegmentController, backend: Any = None) -> None:
         super().__init__(viewer, "train")
@@ -105,19 +109,7 @@ class TrainController(JobHost):
             return
         state, control, look = self.backend.new_state(plan.name), StopSignal(), self.preview.look
 
-        def read(_: Any) -> None:
-            self._set_state(JobState("train", "reading what is painted…"))
-            self._reading = Stepwise(self.pairs.read(self._viewer(), diameter), learn, refused)
-            self._reading.start()
-
-        def refused(error: Exception) -> None:
-            self._reading = None
-            if not isinstance(error, SA2NetError):
-                log.exception("a painting could not be read", exc_info=error)
-            self._ended("train", Outcome("failed", error=describe_error(error)), shown)
-
         def learn(pairs: list[Any]) -> None:
-            self._reading = None
             self._run(
                 "train",
                 lambda: self.backend.train(pairs, plan, state, control, look),
@@ -129,8 +121,28 @@ class TrainController(JobHost):
             self.result = Finished(tuned, state, plan.name)
 
         if self._begin(state, control):
-            # PyTorch first, in the thread: reading needs it too, and must be on this one.
-            self._run("train", self.backend.load, read, then=True)
+            self._read("train", diameter, learn)
+
+    def _read(self, kind: Kind, diameter: float | None, go_on: Callable[[list[Any]], None]) -> None:
+        """Copy what is painted, as the first part of a job, and hand it to ``go_on``."""
+
+        def read(_: Any) -> None:
+            self._set_state(JobState(kind, "reading what is painted…"))
+            self._reading = Stepwise(self.pairs.read(self._viewer(), diameter), done, refused)
+            self._reading.start()
+
+        def done(pairs: list[Any]) -> None:
+            self._reading = None
+            go_on(pairs)
+
+        def refused(error: Exception) -> None:
+            self._reading = None
+            if not isinstance(error, SA2NetError):
+                log.exception("a painting could not be read", exc_info=error)
+            self._ended(kind, Outcome("failed", error=describe_error(error)), lambda _: None)
+
+        # PyTorch first, in the thread: reading needs it too, and must be on this one.
+        self._run(kind, self.backend.load, read, then=True)
 
     def resume(self, saved: Any, device: str = "auto") -> None:
         """Go on with a training whose state was kept."""
@@ -167,18 +179,19 @@ class TrainController(JobHost):
         return True
 
     def stop(self) -> None:
-        """End early with the best so far, or without a step done at once."""
-        if self._stop is None or self.state.kind != "train":
+        """End a training early with the best so far; without a step done, or else, at once."""
+        if self.state.kind not in STOPPABLE:
             return
-        self._stop.stop()
+        if self._stop is not None:
+            self._stop.stop()
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
-            self._ended("train", Outcome("cancelled"), lambda _: None)
+            self._ended(self.state.kind, Outcome("cancelled"), lambda _: None)
             return
         if self._task is not None:
             self._task.resume()
-            if not self._stepped:
+            if self.state.kind != "train" or not self._stepped:
                 self._task.cancel()
         self._set_state(replace(self.state, cancelling=True, paused=False, text="stopping…"))
 
@@ -191,6 +204,35 @@ class TrainController(JobHost):
         else:
             self._task.resume()
         self._set_state(replace(self.state, paused=on))
+
+    # --- what to start from ----------------------------------------------------------------
+
+    def suggest(self, diameter: float | None, device: str) -> None:
+        """Try the models that are here on what is painted, and say which to start from."""
+        if self.state.busy or self._closed:
+            return
+        try:
+            self.pairs.wanted()
+            heavy.begin(self._viewer(), "rank")
+        except InputError as error:
+            self.fail(error)
+            return
+
+        def rank(pairs: list[Any]) -> None:
+            self._run(
+                "rank",
+                lambda: self.backend.suggest(pairs, device),
+                shown,
+                "SA2-Net: what to start from",
+            )
+
+        def shown(suggestion: Any) -> None:
+            self.note(suggestion.text, "info" if suggestion.known else "warning")
+            if suggestion.known:
+                self.suggested.emit(suggestion.best.name)
+
+        self.notes = []
+        self._read("rank", diameter, rank)
 
     # --- its result ------------------------------------------------------------------------
 

@@ -86,6 +86,8 @@ class ClassRow(QWidget):  # type: ignore[misc]
 class StartPanel(QWidget):  # type: ignore[misc]
     """Chooses what to start from, and which classes there are; ``changed`` when they do.
 
+    ``button`` asks for a suggestion, which :meth:`take` chooses.
+
     Parameters
     ----------
     controller
@@ -100,6 +102,11 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self.combo = small_combo(
             "<qt>The model to start from. Take one made for images like yours; what it knows is "
             "kept, and adapted to your painting.</qt>"
+        )
+        self.button = QPushButton("Suggest a start")
+        self.button.setToolTip(
+            "<qt>Tries every model that is here on what you painted, and chooses the one that "
+            "tells it apart best. It takes a few seconds for each model.</qt>"
         )
         self.about = QLabel()
         self.about.setWordWrap(True)
@@ -133,6 +140,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
             self.manage_button = ManageButton(controller, lambda: self.model or "")
             choice.addWidget(self.manage_button)
         form.addRow("Start from", choice)
+        form.addRow("", self.button)
         form.addRow(self.about)
         form.addRow(self.define)
         form.addRow(self.editor)
@@ -223,6 +231,18 @@ class StartPanel(QWidget):  # type: ignore[misc]
         if name is None or name in names:
             self.combo.setCurrentIndex(len(names) if name is None else names.index(name))
 
+    def take(self, name: str) -> None:
+        """Choose the model called ``name``, with classes that fit what is painted already.
+
+        These are the model's own, unless a person has defined others or it has too few.
+        """
+        before, defined = self.card().classes, self.define.isChecked()
+        if name == self.model:
+            return
+        self.choose(name)
+        if defined or _painted(before) > _painted(self.card().classes):
+            self.set_classes(before)
+
     def set_classes(self, classes: tuple[ClassInfo, ...]) -> None:
         """Define these classes."""
         self._list(classes)
@@ -283,3 +303,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
             start = f"{error} "
         self.about.setText(f"{start}You paint: {names}.")
         self.changed.emit()
+
+
+def _painted(classes: tuple[ClassInfo, ...]) -> int:
+    return sum(not info.derived for info in classes)

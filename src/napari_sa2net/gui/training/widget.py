@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QFrame,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QMessageBox,
@@ -24,14 +23,14 @@ from qtpy.QtWidgets import (
 from ..annotating import layers as annotation_layers
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
-from ..forms import WheelGuard
+from ..forms import WheelGuard, group
 from ..image_panel import ImagePanel, parse_channels
 from ..jobs.state import size_text
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
 from ..scale_field import ScaleField
 from .backend import Plan
-from .job import TrainController
+from .job import STOPPABLE, TrainController
 from .offers import Offers, training_text
 from .plots import LearningPlot
 from .preview import Shown
@@ -40,7 +39,12 @@ from .settings import SettingsPanel, budget_text
 from .start import StartPanel
 from .where import WherePanel
 
-VERBS = {"train": "Fine-tuning", "keep": "Saving", "look": "Asking the model"}
+VERBS = {
+    "train": "Fine-tuning",
+    "keep": "Saving",
+    "look": "Asking the model",
+    "rank": "Trying the models",
+}
 MODEL_FILES = "Models (*.safetensors)"
 
 
@@ -119,12 +123,12 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         column.setContentsMargins(2, 2, 6, 2)
         column.addWidget(self.kept)
         column.addWidget(self.trainings)
-        column.addWidget(_group("Image and model", self.image, self.start))
-        column.addWidget(_group("1 · Annotate", self.annotate))
-        column.addWidget(_group("2 · What the painting means", self.pairs))
-        column.addWidget(_group("3 · Where next?", self.where))
-        column.addWidget(_group("4 · Fine-tune", self.settings, self.preview, self.device))
-        self.outcome = _group("5 · Better or worse?", self.plot, self.result)
+        column.addWidget(group("Image and model", self.image, self.start))
+        column.addWidget(group("1 · Annotate", self.annotate))
+        column.addWidget(group("2 · What the painting means", self.pairs))
+        column.addWidget(group("3 · Where next?", self.where))
+        column.addWidget(group("4 · Fine-tune", self.settings, self.preview, self.device))
+        self.outcome = group("5 · Better or worse?", self.plot, self.result)
         column.addWidget(self.outcome)
         column.addStretch(1)
         WheelGuard(page)
@@ -151,6 +155,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         controller = self.controller
         self.image.changed.connect(self._on_image)
         self.start.changed.connect(self._on_start)
+        self.start.button.clicked.connect(lambda _: self._on_suggest())
         self.scale.failed.connect(lambda text: controller.note(text, "error"))
         self.scale.changed.connect(self._look)
         self.annotate.failed.connect(controller.fail)
@@ -171,6 +176,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
         controller.changed.connect(self._refresh)
+        controller.suggested.connect(self.start.take)
         controller.progressed.connect(self._show_progress)
         controller.offers_changed.connect(self._list_offers)
         controller.segment.models_changed.connect(self._list_models)
@@ -286,6 +292,9 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         except Exception as error:
             self.controller.fail(error)
 
+    def _on_suggest(self) -> None:
+        self.controller.suggest(self.scale.diameter(), self.settings.device_name())
+
     def _on_where(self) -> None:
         self.where.ask(
             self.start.entry,
@@ -349,10 +358,11 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         training = state.kind == "train"
         self.train.setEnabled(not state.busy)
         self.where.button.setEnabled(not state.busy)
+        self.start.button.setEnabled(not state.busy)
         self.pause.setEnabled(training and state.total > 1 and not state.cancelling)
         self.pause.setChecked(state.paused)
         self.pause.setText("Resume" if state.paused else "P&ause")
-        self.stop.setEnabled(training and not state.cancelling)
+        self.stop.setEnabled(state.kind in STOPPABLE and not state.cancelling)
         self.progress.setVisible(state.busy)
         self.progress.setRange(0, state.total if state.total > 1 else 0)
         self.progress.setValue(state.done)
@@ -388,12 +398,3 @@ class TrainWidget(QWidget):  # type: ignore[misc]
     def _list_offers(self) -> None:
         offers = [(saved, training_text(saved)) for saved in self.controller.offers()]
         self.trainings.show_offers(offers, busy=self.controller.state.busy)
-
-
-def _group(title: str, *widgets: QWidget) -> QGroupBox:
-    box = QGroupBox(title)
-    column = QVBoxLayout(box)
-    column.setContentsMargins(6, 6, 6, 6)
-    for widget in widgets:
-        column.addWidget(widget)
-    return box
