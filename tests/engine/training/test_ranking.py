@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_sa2net.engine.cards import ModelCard
 from napari_sa2net.engine.errors import InputError, WeightsError
 from napari_sa2net.engine.events import Event, Message, Progress, run
+from napari_sa2net.engine.joining import join_models
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.training import ranking as ranking_module
@@ -271,3 +272,12 @@ def test_text_names_only_the_first_few() -> None:
     text = Suggestion(tuple(many)).text
     assert "“m4”" in text
     assert "“m7”" not in text
+
+
+def test_an_ensemble_is_no_start(pair: TrainingPair) -> None:
+    card = ModelCard("one", in_channels=1, num_classes=2, base_channels=2)
+    members = [Model(SA2Net(1, 2, 2), replace(card, name=name)) for name in ("one", "other")]
+    joined = join_models(members, "both")
+    found = run(suggest_start([pair], [joined, model("knows", 1.0)], device="cpu"))
+    assert [ranked.name for ranked in found.ranking] == ["knows"]
+    assert "only its members" in found.skipped["both"]

@@ -325,6 +325,8 @@ def _name(model: str | Path | Model) -> str:
 
 def _fitted(model: Model, pairs: Sequence[TrainingPair]) -> tuple[Model, str]:
     """Return the model for the channels of the images, as a training would begin with it."""
+    if model.card.members:
+        raise InputError("it is an ensemble, and only its members can be trained further.")
     wanted = choose_channels(model.card, pairs)
     if wanted == model.card.in_channels:
         return model, ""
