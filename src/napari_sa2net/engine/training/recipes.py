@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import tomllib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +24,12 @@ from ..network import SA2Net
 from ..scaling import resample, zoomed_shape
 from ..weights import Model, ModelCard
 from .augment import Augmentation
+from .epochs import fit_epochs
 from .loop import fit
 from .pieces import rescale_labels
 from .samples import Sample
 from .settings import TrainingSettings
+from .whole import squeeze
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,12 @@ class DataSet:
     """A folder with ``images/`` and ``masks/`` of the same names."""
 
     folder: str
-    masks: Literal["instances", "classes"] = "instances"
-    """Whether a mask has a number for each object, or for each class."""
+    masks: Literal["instances", "classes", "foreground"] = "instances"
+    """Whether a mask has a number for each object, or for each class, or anything above 0 where
+    the only object class is."""
+    resize: int = 0
+    """Side in pixels of the square that whole images are brought to before training, whatever
+    their proportions, see :func:`squeeze`. 0: not at all."""
     zoom: float = 1.0
     """By what images are resampled before training."""
     pixel_size: float | None = None
@@ -49,13 +55,23 @@ class DataSet:
     """Probability of turning dark into bright, see :class:`Augmentation`."""
 
     def __post_init__(self) -> None:
-        if self.masks not in ("instances", "classes"):
+        if self.masks not in ("instances", "classes", "foreground"):
             raise InputError(
-                f"{self.folder}: masks is {self.masks!r}, it must be 'instances' or 'classes'."
+                f"{self.folder}: masks is {self.masks!r}, it must be 'instances', 'classes' or "
+                "'foreground'."
+            )
+        if self.resize and (self.masks != "foreground" or self.zoom != 1 or self._sized):
+            raise InputError(
+                f"{self.folder}: resize goes with masks = 'foreground', and not with zoom or "
+                "pixel sizes."
             )
         for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
             if size is not None and not 0 < size < float("inf"):
                 raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
+
+    @property
+    def _sized(self) -> bool:
+        return self.pixel_size is not None or bool(self.pixel_sizes)
 
     def zoom_of(self, name: str, card: ModelCard) -> float:
         """Return by what the sides of the image called ``name`` are multiplied."""
@@ -80,10 +96,35 @@ class Recipe:
     """How far large groups are drawn less often: 0 every image, 1 every group alike."""
     folds: dict[str, str]
     """Fold of each image (by name without ending), for cross-validation; empty if there is none."""
+    fold: str
+    """The fold that is held out if no other is asked for; empty: none."""
     training: TrainingSettings
     augmentation: Augmentation
     sha256: str
     """Of the recipe's text and lists: tells whether a training state belongs to it."""
+
+    def __post_init__(self) -> None:
+        for dataset in self.datasets:
+            if dataset.masks == "instances" and self.card.num_classes < 3:
+                raise InputError(
+                    f"{self.path}: instances are learnt with a boundary as third class, and the "
+                    f"model has {self.card.num_classes}. Set masks = 'foreground' for "
+                    f"{dataset.folder}."
+                )
+
+    def images_of(self, fold: str) -> frozenset[str]:
+        """Return the names, without ending, of the images of a fold.
+
+        Raises
+        ------
+        InputError
+            If there is no such fold.
+        """
+        names = frozenset(name for name, of in self.folds.items() if of == fold)
+        if not names:
+            known = ", ".join(sorted(set(self.folds.values()))) or "none"
+            raise InputError(f"{self.path} has no fold {fold!r}. Its folds: {known}.")
+        return names
 
     def without(self, fold: str) -> Recipe:
         """Return the recipe that holds out the images of one fold as well.
@@ -93,13 +134,9 @@ class Recipe:
         InputError
             If there is no such fold.
         """
-        names = {name for name, of in self.folds.items() if of == fold}
-        if not names:
-            known = ", ".join(sorted(set(self.folds.values()))) or "none"
-            raise InputError(f"{self.path} has no fold {fold!r}. Its folds: {known}.")
         return dataclasses.replace(
             self,
-            held_out=self.held_out | names,
+            held_out=self.held_out | self.images_of(fold),
             sha256=hashlib.sha256(f"{self.sha256} {fold}".encode()).hexdigest(),
         )
 
@@ -139,6 +176,7 @@ def read_recipe(path: str | Path) -> Recipe:
             held_out=frozenset(_lines(names)),
             looks=_table(groups),
             folds=_table(parts),
+            fold=str(table.get("fold", "")),
             look_balance=float(table.get("look_balance", 0.0)),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=_build(TrainingSettings, table["training"], f"{path}, training"),
@@ -160,7 +198,7 @@ def _lines(text: str) -> list[str]:
 
 
 def train(
-    recipe: str | Path,
+    recipe: str | Path | Recipe,
     data: str | Path,
     device: str = "auto",
     state: str | Path | None = None,
@@ -171,7 +209,7 @@ def train(
     Parameters
     ----------
     recipe
-        The recipe's TOML file.
+        The recipe's TOML file, or what :func:`read_recipe` made of it.
     data
         Folder that holds the recipe's data sets, each a folder with ``images/`` and ``masks/``.
     device
@@ -180,12 +218,13 @@ def train(
         File in which the training's state is kept. If it exists and belongs to this recipe,
         training goes on from it.
     fold
-        Hold out the images of this fold too, for cross-validation.
+        Hold out the images of this fold too, for cross-validation. With ``patience`` they say
+        when to stop and which weights to keep.
 
     Yields
     ------
     Event
-        Messages, and a :class:`StepDone` a step.
+        Messages, a :class:`StepDone` a step and, with ``patience``, an :class:`EpochDone` a pass.
 
     Returns
     -------
@@ -199,21 +238,33 @@ def train(
     TrainingError
         If the data are missing, or the state belongs to another recipe.
     """
-    made = read_recipe(recipe)
-    if fold is not None:
-        made = made.without(fold)
+    made = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    fold = fold or made.fold
+    if made.training.patience and not fold:
+        raise InputError(
+            f"{made.path}: with patience the images of a fold say when to stop. Name one that is "
+            "to be held out."
+        )
+    made = made.without(fold) if fold else made
     chosen = choose_device(device)
     yield Message(f"Training on {chosen.device}: {chosen.reason}")
     samples = load_samples(made, Path(data))
+    stopping: list[Sample] = []
+    if made.training.patience:
+        stopping = load_samples(made, Path(data), made.images_of(fold))
     yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
     torch.manual_seed(made.training.seed)
     card = made.card
     network = SA2Net(card.in_channels, card.num_classes, card.base_channels).to(chosen.device)
     checkpoint = Path(state) if state is not None else None
-    network = yield from fit(
-        network, samples, made.training, made.augmentation, checkpoint, made.sha256
-    )
-    made_from = {
+    how = (made.training, made.augmentation, checkpoint, made.sha256)
+    made_from: dict[str, Any] = {"fold": fold} if fold else {}
+    if made.training.epochs:
+        network, epoch = yield from fit_epochs(network, samples, stopping, *how)
+        made_from["epoch"] = epoch
+    else:
+        network = yield from fit(network, samples, *how)
+    made_from |= {
         "recipe": made.path.name,
         "recipe_sha256": made.sha256,
         "training": dataclasses.asdict(made.training),
@@ -235,8 +286,13 @@ def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
-    """Read the training images of a recipe, at the working scale and normalised.
+def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = None) -> list[Sample]:
+    """Read images of a recipe with their masks, at the working scale and normalised.
+
+    Parameters
+    ----------
+    names
+        Of the images, without ending. If not given, all that are not held out: the training's.
 
     Raises
     ------
@@ -246,7 +302,11 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
     samples = []
     for dataset in recipe.datasets:
         pairs = image_pairs(data / dataset.folder)
-        pairs = [(image, mask) for image, mask in pairs if image.stem not in recipe.held_out]
+        pairs = [
+            (image, mask)
+            for image, mask in pairs
+            if (image.stem not in recipe.held_out if names is None else image.stem in names)
+        ]
         looks = [recipe.looks.get(image.stem, image.stem) for image, _ in pairs]
         sizes = Counter(looks)
         often = [sizes[look] ** -recipe.look_balance for look in looks]
@@ -256,13 +316,17 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
                 Sample(
                     image=normalize(planes, recipe.card.normalization),
                     labels=labels,
+                    name=image_path.stem,
                     weight=dataset.share * weight / sum(often),
                     diameter=median_diameter(labels) if dataset.masks == "instances" else 0.0,
                     invert=dataset.invert,
                     dataset=dataset.folder,
-                    kind=dataset.masks,
+                    kind="instances" if dataset.masks == "instances" else "classes",
                 )
             )
+    if not samples:
+        what = "to train on" if names is None else "of those that are held out"
+        raise TrainingError(f"{data} has no image {what}: see the recipe {recipe.path}.")
     return samples
 
 
@@ -273,7 +337,13 @@ def _read_pair(
     planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
     if card.in_channels == 1 and len(planes) > 1:
         raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
+    if card.colour_order is not None and len(planes) == 3:
+        planes = planes[list(card.colour_order)]
     labels = imread(mask_path).astype(np.int32)
+    if dataset.masks == "foreground":
+        labels = (labels > 0).astype(np.int32)
+    if dataset.resize:
+        return squeeze(planes, labels, dataset.resize)
     if dataset.masks == "classes" and labels.max(initial=0) >= len(card.classes):
         raise TrainingError(
             f"{mask_path} holds the number {labels.max()}, but the model's classes are "
