@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.training.losses import Target, authors_loss, deep_supervision
+from records import CORES
 from variants import VARIANTS
 
 STATUS = Path("/proc/self/status")
@@ -24,7 +25,7 @@ STATUS = Path("/proc/self/status")
 def in_own_process(name: str, width: int, batch: int, side: int, device: str) -> dict[str, float]:
     """Return :func:`cost` measured in a fresh process, whose memory holds nothing else."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context) as pool:
+    with ProcessPoolExecutor(1, context, torch.set_num_threads, (CORES,)) as pool:
         return pool.submit(cost, name, width, batch, side, device).result()
 
 
@@ -40,7 +41,6 @@ def cost(
         ``step`` of a batch and of an ``image`` (a forward pass); ``memory`` in bytes that a step
         needs at its peak: of the GPU, or what the process grew by.
     """
-    torch.set_num_threads(2)
     torch.manual_seed(0)
     variant = VARIANTS[name]
     x = torch.rand(batch, 3, side, side).to(device)
