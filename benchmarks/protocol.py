@@ -39,7 +39,7 @@ class Setup:
 
     data_set: DataSet
     start: str
-    """``nuclei`` or ``scratch``."""
+    """A model's name or file, or ``scratch``."""
     settings: FineTuneSettings
     """Budget and seed are set for each training."""
 
@@ -47,7 +47,7 @@ class Setup:
     def name(self) -> str:
         """What results are kept under: other settings give another name."""
         digest = hashlib.sha256(repr(self.settings).encode()).hexdigest()[:8]
-        return f"{self.data_set.folder}, {self.start}, settings {digest}"
+        return f"{self.data_set.folder}, {Path(self.start).stem}, settings {digest}"
 
     def settings_for(self, seconds: float, seed: int) -> FineTuneSettings:
         """Return the settings of one training; a budget of steps or epochs stays as it is."""
@@ -219,7 +219,9 @@ def add_options(parser: argparse.ArgumentParser, data_sets: Sequence[str]) -> No
     """Add the options that all benchmarks of fine-tuning have."""
     parser.add_argument("data", type=Path, help="folder with the data sets")
     parser.add_argument("--data-set", choices=data_sets, action="append", help="all if not given")
-    parser.add_argument("--start", choices=("nuclei", "scratch"), default="nuclei")
+    parser.add_argument(
+        "--start", default="nuclei", help="a model's name or file, or 'scratch' (default: nuclei)"
+    )
     parser.add_argument("--images", type=int, default=12, help="images that are scored; 0: all")
     parser.add_argument("--workers", type=int, default=1, help="processes of two cores each")
     parser.add_argument("--out", type=Path, help="JSON file; what is in it is not run again")

@@ -22,7 +22,8 @@ from damage import DAMAGES
 from napari_sa2net import load_model
 from napari_sa2net.engine.evaluation import evaluate
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.training.recipes import image_pairs, read_recipe
+from napari_sa2net.engine.training.datasets import image_pairs
+from napari_sa2net.engine.training.recipes import read_recipe
 from records import Case, Records, table
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "nuclei.toml"

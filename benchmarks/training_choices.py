@@ -94,8 +94,8 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = read_settings(parser, arguments.set)
     known = choices(settings)
-    other = {"nuclei": "from nuclei", "scratch": "from scratch"}[arguments.start]
-    del known[other]  # the same as the defaults
+    same = {"nuclei": "from nuclei", "scratch": "from scratch"}.get(arguments.start, "")
+    known.pop(same, None)  # the defaults already
     if arguments.only:
         unknown = sorted(set(arguments.only) - set(known))
         if unknown:

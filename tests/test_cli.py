@@ -400,9 +400,9 @@ def test_train(
     monkeypatch.setattr(recipes, "train", fake, raising=False)
     out = tmp_path / "new" / "m.safetensors"
     command = ["train", "--recipe", "r.toml", "--data", str(tmp_path), "-o", str(out),
-               "--device", "cpu", "--resume", "state.pt"]  # fmt: skip
+               "--device", "cpu", "--resume", "state.pt", "--fold", "b"]  # fmt: skip
     assert main(command) == 0
-    assert list(map(str, given)) == ["r.toml", str(tmp_path), "cpu", "state.pt"]
+    assert list(map(str, given)) == ["r.toml", str(tmp_path), "cpu", "state.pt", "b"]
     assert names(out.parent) == ["m.safetensors"]
     assert "Dice 0.750" in capsys.readouterr().err
     assert main(command) == 2  # it exists now

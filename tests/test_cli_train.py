@@ -161,6 +161,7 @@ def test_choices_are_those_of_the_settings() -> None:
         (["images", "painted", "-o", "m.pth"], "must end in .safetensors"),
         (["images", "painted", "-o", "tiny.safetensors"], "--overwrite replaces it"),
         (["images", "painted", "--data", "x"], "--data goes with --recipe"),
+        (["images", "painted", "--fold", "a"], "--fold goes with --recipe"),
         (["--recipe", "r.toml"], "--recipe needs --data"),
         (["images", "--recipe", "r.toml", "--data", "."], "images does not go with --recipe"),
         (["--recipe", "r.toml", "--data", ".", "--mask"], "--mask or --strokes does not go"),

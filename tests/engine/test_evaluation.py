@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from napari_sa2net.engine import evaluation, inference
+from napari_sa2net.engine.cards import ClassInfo
 from napari_sa2net.engine.errors import InputError
-from napari_sa2net.engine.evaluation import evaluate, true_labels
+from napari_sa2net.engine.evaluation import evaluate, true_classes, true_labels
 from napari_sa2net.engine.events import Event, Message, Progress, run
+from napari_sa2net.engine.weights import Model, ModelCard
 
 
 @pytest.fixture
@@ -129,6 +131,47 @@ def test_classes_have_no_average_precision(tiny_model: Any) -> None:
     assert np.isnan(evaluation.means["average_precision"])
     assert json.loads(evaluation.to_json())["means"]["average_precision"] is None
     assert "–" in evaluation.table()
+
+
+@pytest.fixture
+def tissue(tiny_model: Any) -> Model:
+    """A model of two classes beside the background, whose result is classes."""
+    classes = (ClassInfo("background"), ClassInfo("myelin"), ClassInfo("axon"))
+    card = ModelCard("tissue", num_classes=3, classes=classes, result="classes")
+    return Model(tiny_model.network, card)
+
+
+@pytest.mark.usefixtures("echo")
+def test_classes_are_compared_one_by_one(tissue: Model) -> None:
+    result = _labels((0, 4), (1, 4), (2, 4))
+    truth = _labels((0, 4), (1, 8))
+    evaluation = run(evaluate([result, result], [truth, result], tissue))
+    first, second = evaluation.rows
+    assert first.classes == {"myelin": pytest.approx(2 / 3), "axon": 0.0}
+    assert first.dice == pytest.approx(1 / 3)
+    assert first.iou == pytest.approx(1 / 4)
+    assert second.classes == {"myelin": 1.0, "axon": 1.0}
+    assert evaluation.class_means == {"myelin": pytest.approx(5 / 6), "axon": 0.5}
+    assert "myelin" in evaluation.table().splitlines()[0]
+    assert json.loads(evaluation.to_json())["class_means"]["axon"] == 0.5
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_mask_of_other_numbers_counts_as_a_mask(tissue: Model) -> None:
+    seen: list[Event] = []
+    work = evaluate(_labels((0, 4), (1, 4)), _labels((0, 4), (9, 2), (7, 2)), tissue)
+    evaluation = run(work, seen.append)
+    assert evaluation.rows[0].dice == 1.0
+    assert not evaluation.class_means
+    assert any("not the model's classes (0 background, 1" in str(event) for event in seen)
+
+
+def test_a_mask_of_one_number_is_that_of_the_only_class() -> None:
+    card = ModelCard("membranes", num_classes=2, result="classes")
+    mask = _labels((0, 3), (255, 2), (0, 1), (255, 1))
+    classes, remark = true_classes(mask, card)
+    assert classes.tolist() == [[0, 0, 0, 1, 1, 0, 1]]
+    assert not remark
 
 
 def test_wrong_calls(tiny_model: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_sa2net.engine.cards import ClassInfo, ModelCard
+from napari_sa2net.engine.cards import ClassInfo, Figure, ModelCard
 from napari_sa2net.engine.events import Event, Progress, run
 from napari_sa2net.engine.instances import features
 from napari_sa2net.engine.registry import ModelEntry
@@ -27,6 +27,7 @@ CARD = ModelCard(
     num_classes=2,
     classes=(ClassInfo("background", "#000000"), ClassInfo("thing", "#ff0000")),
     diameter=20.0,
+    figures=(Figure("Dice", 0.9123, "sa2net evaluate"),),
 )
 REMOTE = ModelCard(
     name="far",

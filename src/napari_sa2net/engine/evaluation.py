@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .events import Event, Message, Progress
 from .files import ImageFile, read_image
 from .options import resolve_options
 from .pairing import by_name, of_paths
-from .weights import Model
+from .weights import Model, ModelCard
 
 FIGURES = ("dice", "iou", "average_precision")
 
@@ -30,9 +30,9 @@ class Row:
 
     name: str
     dice: float
-    """Dice of the masks ``labels > 0``; 1 if both are empty."""
+    """Dice of the masks ``labels > 0``; 1 if both are empty. Of several classes their mean."""
     iou: float
-    """Intersection over union of the masks; 1 if both are empty."""
+    """Intersection over union of the masks; 1 if both are empty. Of several classes their mean."""
     average_precision: float
     """TP / (TP + FP + FN) of the objects; 1 without objects on either side, and NaN where the
     model's result is classes, not objects."""
@@ -40,7 +40,9 @@ class Row:
     found: int
     """Objects in the result."""
     true: int
-    """Objects in the truth."""
+    """Objects in the truth; classes where the result is classes."""
+    classes: Mapping[str, float] = field(default_factory=dict)
+    """Dice of each class but the background, where the result is classes."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,31 @@ class Evaluation:
             for name in FIGURES
         }
 
+    @property
+    def class_means(self) -> dict[str, float]:
+        """Mean Dice of each class over the images that were compared class by class."""
+        names = dict.fromkeys(name for row in self.rows for name in row.classes)
+        return {
+            name: float(np.mean([row.classes[name] for row in self.rows if name in row.classes]))
+            for name in names
+        }
+
     def table(self) -> str:
         """Return the rows and their means as text."""
-        heads = ["image", "Dice", "IoU", f"AP@{self.iou_threshold:g}", "found", "true"]
+        classes = self.class_means
+        heads = ["image", "Dice", "IoU", f"AP@{self.iou_threshold:g}", *classes, "found", "true"]
         lines = [
-            [row.name, *(_show(getattr(row, n)) for n in FIGURES), str(row.found), str(row.true)]
+            [
+                row.name,
+                *(_show(getattr(row, name)) for name in FIGURES),
+                *(_show(row.classes.get(name, math.nan)) for name in classes),
+                str(row.found),
+                str(row.true),
+            ]
             for row in self.rows
         ]
-        means = [f"mean of {len(self.rows)}", *(_show(x) for x in self.means.values()), "", ""]
+        averages = [_show(x) for x in (*self.means.values(), *classes.values())]
+        means = [f"mean of {len(self.rows)}", *averages, "", ""]
         table = [heads, *lines, means]
         widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
         shown = [
@@ -96,6 +115,7 @@ class Evaluation:
             "settings": dict(self.settings),
             "images": [asdict(row) for row in self.rows],
             "means": self.means,
+            "class_means": self.class_means,
             "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
         }
         return json.dumps(_finite(content), indent=2, ensure_ascii=False)
@@ -135,6 +155,7 @@ def evaluate(
         their names without the ending are equal; one file each always does. In a mask 0 is
         background and every object has a number of its own; a mask of only one number is
         taken apart into its connected pieces, and of a colour mask every colour is an object.
+        Where the result is classes, a mask holds the model's class numbers.
     names
         Use only the images whose names are among these.
     iou_threshold
@@ -193,7 +214,8 @@ def _row(
         file = read_image(image)
         own = {"axes": file.axes, "rgb": file.rgb, "pixel_size": file.pixel_size}
         image = file.array
-    truth, remark = true_labels(mask)
+    of_objects = (options.get("result") or model.card.result) == "instances"
+    truth, remark = true_labels(mask) if of_objects else true_classes(mask, model.card)
     if remark:
         yield Message(f"{name}: {remark}")
     given = {key: value for key, value in options.items() if value is not None}
@@ -209,8 +231,7 @@ def _row(
                 yield event
     labels = result.labels
     matches = metrics.match(labels, truth, iou_threshold)
-    of_objects = (options.get("result") or model.card.result) == "instances"
-    return Row(
+    row = Row(
         name=name,
         dice=metrics.dice(labels, truth),
         iou=metrics.iou(labels, truth),
@@ -219,10 +240,54 @@ def _row(
         found=matches.true_positives + matches.false_positives,
         true=matches.true_positives + matches.false_negatives,
     )
+    if of_objects or not _names_classes(truth, model.card):
+        return row
+    return _by_class(row, labels, truth, model.card)
+
+
+def _by_class(
+    row: Row, labels: NDArray[np.integer], truth: NDArray[np.integer], card: ModelCard
+) -> Row:
+    """Return the row with the figures of each class; a class that is nowhere counts as 1."""
+    numbers = [k for k, info in enumerate(card.classes) if k and not info.derived]
+    dices = {card.classes[k].name: metrics.dice(labels == k, truth == k) for k in numbers}
+    ious = [metrics.iou(labels == k, truth == k) for k in numbers]
+    return replace(
+        row, dice=float(np.mean(list(dices.values()))), iou=float(np.mean(ious)), classes=dices
+    )
+
+
+def _names_classes(truth: NDArray[np.integer], card: ModelCard) -> bool:
+    return int(truth.max(initial=0)) < len(card.classes)
+
+
+def true_classes(mask: Any, card: ModelCard) -> tuple[NDArray[np.int64], str]:
+    """Return a true mask as the model's class numbers, and a remark if it does not hold them.
+
+    A mask of one number other than 1 is that of the only class.
+    """
+    labels, remark = _true_numbers(mask)
+    found = np.unique(labels[labels > 0])
+    if len(found) == 1 and len(card.classes) == 2:
+        return (labels > 0).astype(np.int64), remark
+    if not _names_classes(labels, card):
+        names = ", ".join(f"{k} {info.name}" for k, info in enumerate(card.classes))
+        remark = f"the mask's numbers are not the model's classes ({names}): only masks count"
+    return labels, remark
 
 
 def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
-    """Return a true mask as labels, and a remark if they are not simply its numbers."""
+    """Return a true mask as labels of objects, and a remark if they are not simply its numbers."""
+    labels, remark = _true_numbers(mask)
+    found = np.unique(labels[labels > 0])
+    if len(found) == 1:
+        pieces, count = ndimage.label(labels > 0)
+        if count > 1:
+            return pieces.astype(np.int64), f"the mask has one label: its {count} pieces are taken"
+    return labels, remark
+
+
+def _true_numbers(mask: Any) -> tuple[NDArray[np.int64], str]:
     file = read_image(mask) if isinstance(mask, (str, Path)) else ImageFile(np.asarray(mask), "")
     array = np.asarray(file.array)
     if file.rgb:
@@ -236,11 +301,6 @@ def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
     elif array.dtype.kind not in "biu":
         raise InputError(f"A mask of type {array.dtype} is not understood: save whole numbers.")
     labels = array.astype(np.int64)
-    found = np.unique(labels[labels > 0])
-    if len(found) == 1:
-        pieces, count = ndimage.label(labels > 0)
-        if count > 1:
-            return pieces.astype(np.int64), f"the mask has one label: its {count} pieces are taken"
     return labels, "every colour of the mask is taken as an object" if file.rgb else ""
 
 

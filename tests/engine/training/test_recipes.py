@@ -9,7 +9,8 @@ from skimage.io import imsave
 
 from napari_sa2net.engine.errors import InputError, TrainingError
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.training.recipes import load_samples, median_diameter, read_recipe, train
+from napari_sa2net.engine.training.datasets import median_diameter
+from napari_sa2net.engine.training.recipes import load_samples, read_recipe, train
 from napari_sa2net.engine.weights import load_model, save_model
 
 RECIPE = """
@@ -80,6 +81,101 @@ def test_another_held_out_list_is_another_recipe(recipe: Path) -> None:
     assert read_recipe(recipe).sha256 != before
 
 
+def _two_classes(recipe: Path, tmp_path: Path, more: str = "") -> None:
+    """Turn the discs into a mask of classes, of which the third is in no image."""
+    recipe.write_text(RECIPE.replace('"discs"\n', f'"discs"\nmasks = "classes"\n{more}', 1))
+
+
+def test_masks_of_classes_are_taken_as_they_are(recipe: Path, tmp_path: Path) -> None:
+    _two_classes(recipe, tmp_path)
+    (sample,) = load_samples(read_recipe(recipe), tmp_path)
+    assert sample.kind == "classes"
+    assert sample.diameter == 0
+    assert set(np.unique(sample.labels)) == {0, 1}
+    model = run(train(recipe, tmp_path, device="cpu"))
+    assert model.card.name == "discs"
+
+
+def test_the_pieces_of_a_class_can_be_the_objects(recipe: Path, tmp_path: Path) -> None:
+    mask = np.zeros((48, 48), np.uint8)
+    mask[4:20, 4:20], mask[30:46, 30:46], mask[4:20, 30:46] = 2, 2, 1
+    imsave(tmp_path / "discs" / "masks" / "seen.png", mask, check_contrast=False)
+    _two_classes(recipe, tmp_path, "objects = 2\n")
+    (sample,) = load_samples(read_recipe(recipe), tmp_path)
+    assert sample.kind == "instances"
+    assert sorted(np.bincount(sample.labels.ravel()).tolist()[1:]) == [256, 256]
+    assert sample.diameter == pytest.approx(2 * np.sqrt(256 / np.pi))
+
+
+def test_a_recipe_may_start_from_a_model(recipe: Path, tmp_path: Path) -> None:
+    first = run(train(recipe, tmp_path, device="cpu"))
+    save_model(first, tmp_path / "first.safetensors")
+    slow = RECIPE.replace("steps = 3", "steps = 1\nlearning_rate = 1e-9")
+    recipe.write_text(f'start = "{(tmp_path / "first.safetensors").as_posix()}"\n' + slow)
+    second = run(train(recipe, tmp_path, device="cpu"))
+    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    recipe.write_text(recipe.read_text().replace("base_channels = 4", "base_channels = 8"))
+    with pytest.raises(InputError, match="another width than the recipe's card"):
+        run(train(recipe, tmp_path, device="cpu"))
+
+
+def test_a_mask_of_objects_is_no_mask_of_classes(recipe: Path, tmp_path: Path) -> None:
+    _two_classes(recipe, tmp_path)
+    mask = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48)
+    imsave(tmp_path / "discs" / "masks" / "seen.png", mask, check_contrast=False)
+    with pytest.raises(TrainingError, match=r"number 2303.*0 to 2: is it a mask of instances"):
+        load_samples(read_recipe(recipe), tmp_path)
+
+
+def test_images_are_brought_to_the_working_pixel_size(recipe: Path, tmp_path: Path) -> None:
+    sizes = "zoom = 0.5\npixel_size = 1.0\npixel_sizes = { seen = 0.5 }\n"
+    text = RECIPE.replace('"discs"\n', f'"discs"\n{sizes}', 1)
+    recipe.write_text(text.replace('held_out = "held-out.txt"', "") + "pixel_size = 0.5\n")
+    seen, unseen = load_samples(read_recipe(recipe), tmp_path)
+    assert seen.image.shape == (1, 24, 24)  # 0.5 of zoom, and its own size is the card's
+    assert seen.labels.shape == (24, 24)
+    assert seen.diameter == pytest.approx(10, abs=1)
+    assert unseen.image.shape == (1, 48, 48)  # twice the card's pixel size
+    assert seen.image[0, 10, 12] > 0.9  # the disc is where it was
+
+
+def test_a_fold_is_held_out(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "folds.txt").write_text("# by hand\nseen a\nunseen b\n")
+    recipe.write_text(RECIPE.replace('held_out = "held-out.txt"', 'folds = "folds.txt"'))
+    whole = read_recipe(recipe)
+    assert len(load_samples(whole, tmp_path)) == 2
+    part = whole.without("b")
+    assert part.held_out == {"unseen"}
+    assert part.sha256 not in (whole.sha256, whole.without("a").sha256)
+    assert len(load_samples(part, tmp_path)) == 1
+    model = run(train(recipe, tmp_path, device="cpu", fold="b"))
+    assert model.card.extra["recipe_sha256"] == part.sha256
+    with pytest.raises(InputError, match=r"no fold 'c'. Its folds: a, b"):
+        run(train(recipe, tmp_path, device="cpu", fold="c"))
+
+
+RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_released_recipes_read(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.card.name == path.stem
+    assert recipe.card.file == f"{path.stem}.safetensors"
+    assert recipe.card.licence
+    assert recipe.card.citation
+    assert recipe.held_out or recipe.folds, "no figure of the model would be a held-out one"
+
+
+def test_what_weights_do_not_depend_on_leaves_a_state_usable(recipe: Path) -> None:
+    before = read_recipe(recipe).sha256
+    recipe.write_text(RECIPE + 'description = "Discs."\nlabelling = { min_size = 3 }\n')
+    assert read_recipe(recipe).sha256 == before
+    recipe.write_text(RECIPE.replace("batch = 1", "batch = 2"))
+    assert read_recipe(recipe).sha256 != before
+
+
 def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
     released = read_recipe(Path(__file__).parents[3] / "recipes" / "nuclei.toml")
     assert released.card.name == "nuclei"
@@ -91,12 +187,15 @@ def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
     [
         ("steps = 3", "stepz = 3", "unknown setting stepz"),
         ("steps = 3", "steps =", "cannot be read"),
+        ('"discs"', '"discs"\nmasks = "both"', "masks is 'both'"),
+        ('"discs"', '"discs"\nzoom = 0', "0 is no zoom"),
+        ('"discs"', '"discs"\nobjects = 2', "objects goes with masks of classes"),
         ('held_out = "held-out.txt"', 'held_out = "nowhere.txt"', "nowhere.txt"),
         ("[[datasets]]", "[[data]]", "lacks the setting 'datasets'"),
     ],
 )
 def test_a_wrong_recipe_is_explained(recipe: Path, before: str, after: str, message: str) -> None:
-    recipe.write_text(RECIPE.replace(before, after))
+    recipe.write_text(RECIPE.replace(before, after, 1))
     with pytest.raises(InputError, match=message):
         read_recipe(recipe)
 

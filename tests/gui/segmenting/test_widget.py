@@ -186,6 +186,7 @@ def test_model_says_what_it_is_for_its_size_and_where(open_widget: Any) -> None:
     _, widget = open_widget()
     panel = widget.segment.model
     text = panel.about.text()
+    assert "not seen: Dice 0.91" in text
     assert "Bright things" in text
     assert "5.0 MB" in text
     assert "comes with the plugin" in text

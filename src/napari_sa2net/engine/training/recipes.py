@@ -4,81 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Generator
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from skimage.io import imread
 
 from ..devices import choose_device
 from ..errors import InputError, TrainingError
 from ..events import Event, Message
 from ..images import normalize
 from ..network import SA2Net
-from ..scaling import resample, zoomed_shape
-from ..weights import Model, ModelCard
+from ..weights import Model, ModelCard, load_model
 from .augment import Augmentation
+from .datasets import DataSet, image_pairs, median_diameter, read_pair
 from .epochs import fit_epochs
 from .loop import fit
-from .pieces import rescale_labels
 from .samples import Sample
 from .settings import TrainingSettings
-from .whole import squeeze
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A folder with ``images/`` and ``masks/`` of the same names."""
-
-    folder: str
-    masks: Literal["instances", "classes", "foreground"] = "instances"
-    """Whether a mask has a number for each object, or for each class, or anything above 0 where
-    the only object class is."""
-    resize: int = 0
-    """Side in pixels of the square that whole images are brought to before training, whatever
-    their proportions, see :func:`squeeze`. 0: not at all."""
-    zoom: float = 1.0
-    """By what images are resampled before training."""
-    pixel_size: float | None = None
-    """µm; the images are resampled to the card's pixel size, if it has one."""
-    pixel_sizes: dict[str, float] = field(default_factory=dict)
-    """The same for single images, by their names without ending."""
-    share: float = 1.0
-    """Share of the training crops drawn from this set, relative to the others."""
-    invert: float = 0.0
-    """Probability of turning dark into bright, see :class:`Augmentation`."""
-
-    def __post_init__(self) -> None:
-        if self.masks not in ("instances", "classes", "foreground"):
-            raise InputError(
-                f"{self.folder}: masks is {self.masks!r}, it must be 'instances', 'classes' or "
-                "'foreground'."
-            )
-        if self.resize and (self.masks != "foreground" or self.zoom != 1 or self._sized):
-            raise InputError(
-                f"{self.folder}: resize goes with masks = 'foreground', and not with zoom or "
-                "pixel sizes."
-            )
-        for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
-            if size is not None and not 0 < size < float("inf"):
-                raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
-
-    @property
-    def _sized(self) -> bool:
-        return self.pixel_size is not None or bool(self.pixel_sizes)
-
-    def zoom_of(self, name: str, card: ModelCard) -> float:
-        """Return by what the sides of the image called ``name`` are multiplied."""
-        size = self.pixel_sizes.get(name, self.pixel_size)
-        if size is None or card.pixel_size is None:
-            return self.zoom
-        return self.zoom * size / card.pixel_size
 
 
 @dataclass(frozen=True)
@@ -87,6 +34,8 @@ class Recipe:
 
     path: Path
     datasets: tuple[DataSet, ...]
+    start: str
+    """Model whose weights training starts from; empty: from scratch."""
     held_out: frozenset[str]
     """Names, without ending, of the images that training must not see."""
     card: ModelCard
@@ -97,15 +46,35 @@ class Recipe:
     folds: dict[str, str]
     """Fold of each image (by name without ending), for cross-validation; empty if there is none."""
     fold: str
-    """The fold that is held out if no other is asked for; empty: none."""
+    """The fold that is held out if no other is asked for, and that says when to stop if there is
+    ``patience``; empty: none."""
     training: TrainingSettings
     augmentation: Augmentation
-    sha256: str
-    """Of the recipe's text and lists: tells whether a training state belongs to it."""
+
+    @property
+    def sha256(self) -> str:
+        """Of all that the weights depend on: tells whether a training state belongs to it.
+
+        What the card says for people, and how probabilities become labels, may change.
+        """
+        card = self.card
+        content = [
+            [_said(dataset) for dataset in self.datasets],
+            self.start,
+            sorted(self.held_out),
+            sorted(self.looks.items()),
+            self.look_balance,
+            _said(self.training),
+            _said(self.augmentation),
+            [card.base_channels, card.in_channels, card.num_classes, card.pixel_size],
+            _said(card.normalization),
+            *([self.fold] if self.training.patience else []),
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def __post_init__(self) -> None:
         for dataset in self.datasets:
-            if dataset.masks == "instances" and self.card.num_classes < 3:
+            if dataset.kind == "instances" and self.card.num_classes < 3:
                 raise InputError(
                     f"{self.path}: instances are learnt with a boundary as third class, and the "
                     f"model has {self.card.num_classes}. Set masks = 'foreground' for "
@@ -127,18 +96,24 @@ class Recipe:
         return names
 
     def without(self, fold: str) -> Recipe:
-        """Return the recipe that holds out the images of one fold as well.
+        """Return the recipe that holds out the images of one fold as well, and stops by them.
 
         Raises
         ------
         InputError
             If there is no such fold.
         """
-        return dataclasses.replace(
-            self,
-            held_out=self.held_out | self.images_of(fold),
-            sha256=hashlib.sha256(f"{self.sha256} {fold}".encode()).hexdigest(),
-        )
+        return dataclasses.replace(self, held_out=self.held_out | self.images_of(fold), fold=fold)
+
+
+def _said(settings: Any) -> dict[str, Any]:
+    """Return what differs from the defaults, so that a new setting changes no other recipe."""
+    told = dataclasses.asdict(settings)
+    return {f.name: told[f.name] for f in fields(settings) if told[f.name] != _default(f)}
+
+
+def _default(of: Field[Any]) -> Any:
+    return of.default_factory() if callable(of.default_factory) else of.default
 
 
 def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
@@ -172,6 +147,7 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         return Recipe(
             path=path,
+            start=str(table.get("start", "")),
             datasets=tuple(_build(DataSet, t, f"{path}, datasets") for t in table["datasets"]),
             held_out=frozenset(_lines(names)),
             looks=_table(groups),
@@ -183,7 +159,6 @@ def read_recipe(path: str | Path) -> Recipe:
             augmentation=_build(
                 Augmentation, table.get("augmentation", {}), f"{path}, augmentation"
             ),
-            sha256=hashlib.sha256((text + names + groups + parts).encode()).hexdigest(),
         )
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
@@ -255,7 +230,7 @@ def train(
     yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
     torch.manual_seed(made.training.seed)
     card = made.card
-    network = SA2Net(card.in_channels, card.num_classes, card.base_channels).to(chosen.device)
+    network = _network(made).to(chosen.device)
     checkpoint = Path(state) if state is not None else None
     how = (made.training, made.augmentation, checkpoint, made.sha256)
     made_from: dict[str, Any] = {"fold": fold} if fold else {}
@@ -267,23 +242,25 @@ def train(
     made_from |= {
         "recipe": made.path.name,
         "recipe_sha256": made.sha256,
+        "start": made.start,
         "training": dataclasses.asdict(made.training),
         "augmentation": dataclasses.asdict(made.augmentation),
     }
     return Model(network.cpu(), dataclasses.replace(card, extra={**card.extra, **made_from}))
 
 
-def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Return the (image, mask) files of a data set folder, sorted by name."""
-    masks = {path.stem: path for path in (folder / "masks").glob("*.*")}
-    images = sorted((folder / "images").glob("*.*"))
-    pairs = [(path, masks[path.stem]) for path in images if path.stem in masks]
-    if not pairs:
-        raise TrainingError(
-            f"{folder} has no images with masks: it needs the folders images/ and masks/ with "
-            "files of the same names."
+def _network(recipe: Recipe) -> SA2Net:
+    card = recipe.card
+    wanted = (card.in_channels, card.num_classes, card.base_channels)
+    if not recipe.start:
+        return SA2Net(*wanted)
+    network = load_model(recipe.start).network
+    if (network.in_channels, network.num_classes, network.base_channels) != wanted:
+        raise InputError(
+            f"{recipe.path} starts from {recipe.start!r}, which has other channels, classes or "
+            "another width than the recipe's card."
         )
-    return pairs
+    return network
 
 
 def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = None) -> list[Sample]:
@@ -311,52 +288,20 @@ def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = Non
         sizes = Counter(looks)
         often = [sizes[look] ** -recipe.look_balance for look in looks]
         for (image_path, mask_path), weight in zip(pairs, often, strict=True):
-            planes, labels = _read_pair(image_path, mask_path, dataset, recipe.card)
+            planes, labels = read_pair(image_path, mask_path, dataset, recipe.card)
             samples.append(
                 Sample(
                     image=normalize(planes, recipe.card.normalization),
                     labels=labels,
                     name=image_path.stem,
                     weight=dataset.share * weight / sum(often),
-                    diameter=median_diameter(labels) if dataset.masks == "instances" else 0.0,
+                    diameter=median_diameter(labels) if dataset.kind == "instances" else 0.0,
                     invert=dataset.invert,
                     dataset=dataset.folder,
-                    kind="instances" if dataset.masks == "instances" else "classes",
+                    kind=dataset.kind,
                 )
             )
     if not samples:
         what = "to train on" if names is None else "of those that are held out"
         raise TrainingError(f"{data} has no image {what}: see the recipe {recipe.path}.")
     return samples
-
-
-def _read_pair(
-    image_path: Path, mask_path: Path, dataset: DataSet, card: ModelCard
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    image = imread(image_path)
-    planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
-    if card.in_channels == 1 and len(planes) > 1:
-        raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
-    if card.colour_order is not None and len(planes) == 3:
-        planes = planes[list(card.colour_order)]
-    labels = imread(mask_path).astype(np.int32)
-    if dataset.masks == "foreground":
-        labels = (labels > 0).astype(np.int32)
-    if dataset.resize:
-        return squeeze(planes, labels, dataset.resize)
-    if dataset.masks == "classes" and labels.max(initial=0) >= len(card.classes):
-        raise TrainingError(
-            f"{mask_path} holds the number {labels.max()}, but the model's classes are "
-            f"0 to {len(card.classes) - 1}: is it a mask of instances?"
-        )
-    zoom = dataset.zoom_of(image_path.stem, card)
-    height, width = labels.shape
-    shape = zoomed_shape((height, width), (zoom, zoom))
-    return resample(planes.astype(np.float32), shape), rescale_labels(labels, shape)
-
-
-def median_diameter(labels: NDArray[np.integer[Any]]) -> float:
-    """Return the median equivalent diameter of the objects in pixels, 0 if there are none."""
-    areas = np.bincount(labels.ravel())[1:]
-    areas = areas[areas > 0]
-    return float(np.median(2 * np.sqrt(areas / np.pi))) if len(areas) else 0.0

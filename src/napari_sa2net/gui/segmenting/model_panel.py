@@ -40,6 +40,9 @@ def model_text(entry: Any) -> str:
     if card.modality:
         facts.insert(0, card.modality)
     lines = [card.description, " · ".join(facts)]
+    if card.figures:
+        measured = " · ".join(f"{figure.name} {figure.value:.2f}" for figure in card.figures)
+        lines.append(f"On images it has not seen: {measured}")
     if card.licence:
         lines.append(f"Licence: {card.licence}")
     lines = [html.escape(line) for line in lines if line]
