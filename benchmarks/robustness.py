@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from skimage.io import imread
 
 from damage import DAMAGES
@@ -92,7 +91,7 @@ def show(title: str, rows: dict[tuple[str, float], list[dict[str, Any]]]) -> Non
     lines = [["as it is", "", *means(plain), ""]]
     for (kind, level), found in rows.items():
         if kind != AS_IT_IS[0]:
-            lost = _mean(found) - _mean(plain)
+            lost = mean_dice(found) - mean_dice(plain)
             lines.append([kind, f"{level:g}", *means(found), f"{lost:+.3f}"])
     print(table(["damage", "strength", "Dice", "AP at 0.5", "Dice to as it is"], lines))
     print("\nStrengths: " + "; ".join(f"{k}: {d.what}" for k, d in DAMAGES.items()) + ".\n")
@@ -100,8 +99,9 @@ def show(title: str, rows: dict[tuple[str, float], list[dict[str, Any]]]) -> Non
     print(table(head, crowding(plain)))
 
 
-def _mean(rows: Sequence[dict[str, Any]]) -> NDArray[np.floating]:
-    return np.mean([row["dice"] for row in rows])
+def mean_dice(rows: Sequence[dict[str, Any]]) -> float:
+    """Return the mean Dice."""
+    return float(np.mean([row["dice"] for row in rows]))
 
 
 def main() -> None:
