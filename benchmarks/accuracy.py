@@ -22,7 +22,8 @@ from pathlib import Path
 
 from napari_sa2net import load_model
 from napari_sa2net.engine.evaluation import Evaluation
-from napari_sa2net.engine.training.recipes import DataSet, Recipe, read_recipe
+from napari_sa2net.engine.training.datasets import DataSet
+from napari_sa2net.engine.training.recipes import Recipe, read_recipe
 from napari_sa2net.engine.weights import Model
 from records import table
 from scoring import figures, head, names_of, score, together

@@ -25,7 +25,8 @@ from napari_sa2net.engine.files import read_image
 from napari_sa2net.engine.instances import LabelSettings, label_plane
 from napari_sa2net.engine.metrics import dice, match
 from napari_sa2net.engine.segmentation import derived_classes
-from napari_sa2net.engine.training.recipes import DataSet, Recipe, image_pairs, read_recipe
+from napari_sa2net.engine.training.datasets import DataSet, image_pairs
+from napari_sa2net.engine.training.recipes import Recipe, read_recipe
 from napari_sa2net.engine.weights import Model
 from records import table
 from scoring import scale_options

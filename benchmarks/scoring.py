@@ -13,7 +13,8 @@ from skimage.io import imread
 
 from napari_sa2net.engine.evaluation import Evaluation, Row, evaluate
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.training.recipes import DataSet, Recipe, median_diameter
+from napari_sa2net.engine.training.datasets import DataSet, median_diameter
+from napari_sa2net.engine.training.recipes import Recipe
 from napari_sa2net.engine.weights import Model
 
 Scale = Literal["recipe", "none", "objects"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +11,6 @@ from scipy import ndimage
 from skimage.io import imsave
 
 pytest.importorskip("sklearn", reason="needs the extra “benchmarks”")
-
-MODULES = ("fields", "annotator", "random_forest", "records", "protocol", "fine_tuning")
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Import the benchmarks, which are scripts beside the package, for one test."""
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "benchmarks")
-
-    def load(name: str) -> Any:
-        return importlib.import_module(name)
-
-    yield load
-    import sys
-
-    for name in (*MODULES, "where_next"):
-        sys.modules.pop(name, None)
 
 
 def rings(side: int = 256) -> tuple[np.ndarray, np.ndarray]:

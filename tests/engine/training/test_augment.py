@@ -128,3 +128,26 @@ def test_presets() -> None:
     assert torch.allclose(same, x, atol=1e-6)
     with pytest.raises(InputError, match="none, light, full"):
         Augmentation.named("wild")
+
+
+def test_turns_as_those_of_the_authors() -> None:
+    image, labels = disc(64)
+    labels = np.arange(64 * 64, dtype=np.int32).reshape(64, 64)
+    authors = Augmentation(zoom=1.0, rotate=False, authors=True)
+    rng = np.random.default_rng(0)
+    flipped = {np.rot90(labels, k)[:, ::-1].tobytes() for k in range(4)}
+    seen = {"as it is": 0, "turned": 0, "tilted": 0}
+    for _ in range(400):
+        found = crop(image, labels, 64, authors, rng)[1].numpy().astype(np.int32)
+        if np.array_equal(found, labels):
+            seen["as it is"] += 1
+        elif found.tobytes() in flipped:
+            seen["turned"] += 1
+        else:
+            seen["tilted"] += 1
+            rows, columns = np.divmod(found[32, 24:40], 64)  # along the middle of the image
+            assert abs(rows[-1] - rows[0]) <= 15 * np.tan(np.radians(20)) + 1
+            assert columns[-1] > columns[0]
+    assert 160 < seen["turned"] < 240
+    assert 70 < seen["as it is"] < 130
+    assert 70 < seen["tilted"] < 130

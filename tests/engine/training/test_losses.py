@@ -171,3 +171,10 @@ def test_one_logit_is_the_same_as_two() -> None:
     for loss in LOSSES.values():
         two = loss(torch.cat([torch.zeros_like(z), z], 1), binary)
         assert loss(z, binary).item() == pytest.approx(two.item(), rel=1e-5)
+
+
+def test_the_loss_of_a_binary_model_is_that_of_its_two_classes() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 1, 8, 8), Target(torch.randint(0, 2, (2, 8, 8)))
+    both = torch.cat([torch.zeros_like(logits), logits], 1)
+    assert torch.equal(cross_entropy_dice(logits, target), cross_entropy_dice(both, target))

@@ -9,7 +9,8 @@ from skimage.io import imsave
 
 from napari_sa2net.engine.errors import InputError, TrainingError
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.training.recipes import load_samples, median_diameter, read_recipe, train
+from napari_sa2net.engine.training.datasets import median_diameter
+from napari_sa2net.engine.training.recipes import load_samples, read_recipe, train
 from napari_sa2net.engine.weights import load_model, save_model
 
 RECIPE = """

@@ -23,7 +23,7 @@ from ..events import Event, Message, StepDone
 from ..network import SA2Net
 from .augment import Augmentation
 from .checkpoints import read_checkpoint, write_checkpoint
-from .losses import cross_entropy_dice, deep_supervision
+from .losses import RECIPE_LOSSES, deep_supervision
 from .samples import Batch, Sample, draw_batch, hard_weights
 from .settings import TrainingSettings
 
@@ -38,7 +38,7 @@ class Training:
     learning_rate, weight_decay
         Of AdamW.
     clip_norm
-        Largest norm of the gradient.
+        Largest norm of the gradient, 0 for any.
     mixed
         Compute in bfloat16 where a CUDA device can.
     """
@@ -176,7 +176,9 @@ class Training:
             raise self._not_finite("loss")
         if loss.requires_grad:  # not if nothing in the batch counts
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(
+                self.network.parameters(), self.clip_norm or math.inf
+            )
             if not torch.isfinite(norm):
                 raise self._not_finite("gradient")
             self.optimizer.step()
@@ -245,9 +247,10 @@ class RecipeTraining(Training):
         )
 
     def loss(self, stages: Sequence[Tensor], batch: Batch) -> Tensor:
-        """Return the cross-entropy and Dice of all stages."""
+        """Return the recipe's loss of all stages."""
         target = batch.target(class_weights=self.class_weights).to(self.device)
-        return deep_supervision(stages, target, cross_entropy_dice, self.settings.stage_weights)
+        loss = RECIPE_LOSSES[self.settings.loss]
+        return deep_supervision(stages, target, loss, self.settings.stage_weights)
 
     def before_step(self) -> Generator[Event, None, None]:
         """Score the images when it is time."""
@@ -258,17 +261,20 @@ class RecipeTraining(Training):
 
     def after_step(self) -> Generator[Event, None, None]:
         """Write the state when it is time."""
-        due = self.step % self.settings.checkpoint_every == 0 or self.step == self.total
+        due = self.step % self.settings.checkpoint_every == 0 or self.finished()
         if self.checkpoint is not None and due:
-            state: dict[str, Any] = {
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "rng": self.rng.bit_generator.state,
-                "weights": self.weights.tolist(),
-                "step": self.step,
-            }
-            write_checkpoint(self.checkpoint, self.identity, state)
+            write_checkpoint(self.checkpoint, self.identity, self.state())
         yield from ()
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "weights": self.weights.tolist(),
+            "step": self.step,
+        }
 
     def go_on(self, state: dict[str, Any]) -> None:
         """Go on from a state that was written."""

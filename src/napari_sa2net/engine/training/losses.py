@@ -106,6 +106,7 @@ def cross_entropy_dice(logits: Tensor, target: Target) -> Tensor:
     """
     if not (target.classes != IGNORE).any():
         return _nothing(logits)
+    logits = of_two_classes(logits)
     entropy = F.cross_entropy(
         logits, target.classes, weight=target.class_weights, ignore_index=IGNORE
     )
@@ -201,6 +202,21 @@ LOSSES: Mapping[str, StageLoss] = MappingProxyType(
 )
 """The losses for painted labels, by name."""
 
+RECIPE_LOSSES: Mapping[str, StageLoss] = MappingProxyType(
+    {"cross-entropy": cross_entropy_dice, **LOSSES}
+)
+"""The losses that a recipe can name."""
+
+
+def of_two_classes(logits: Tensor) -> Tensor:
+    """Return the logits of background and object for the only logit of a binary model.
+
+    Other logits (B, C, H, W) stay as they are. The softmax of the two is the sigmoid of the one.
+    """
+    if logits.shape[1] > 1:
+        return logits
+    return torch.cat([torch.zeros_like(logits), logits], dim=1)
+
 
 def deep_supervision(
     stages: Sequence[Tensor],
@@ -222,9 +238,7 @@ def painted_log_probabilities(logits: Tensor, target: Target) -> Tensor:
     object class painted there: the network stays free to call a part of an object a boundary.
     On painted background it is divided among the object classes, where all of it is wrong.
     """
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    log_p = target.pick(logits).float().log_softmax(1)
+    log_p = target.pick(of_two_classes(logits)).float().log_softmax(1)
     classes, _, merged = target.pixels
     count = log_p.shape[1]
     derived = torch.zeros(count, dtype=torch.bool, device=log_p.device)

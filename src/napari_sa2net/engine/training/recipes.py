@@ -7,74 +7,25 @@ import hashlib
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Generator
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Collection, Generator
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from skimage.io import imread
 
 from ..devices import choose_device
 from ..errors import InputError, TrainingError
 from ..events import Event, Message
 from ..images import normalize
 from ..network import SA2Net
-from ..parts import label
-from ..scaling import resample, zoomed_shape
 from ..weights import Model, ModelCard, load_model
 from .augment import Augmentation
+from .datasets import DataSet, image_pairs, median_diameter, read_pair
+from .epochs import fit_epochs
 from .loop import fit
-from .pieces import rescale_labels
 from .samples import Sample
 from .settings import TrainingSettings
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A folder with ``images/`` and ``masks/`` of the same names."""
-
-    folder: str
-    masks: Literal["instances", "classes"] = "instances"
-    """Whether a mask has a number for each object, or for each class."""
-    objects: int = 0
-    """In masks of classes: the class whose connected pieces are the objects. 0: the model
-    learns the classes themselves."""
-    zoom: float = 1.0
-    """By what images are resampled before training."""
-    pixel_size: float | None = None
-    """µm; the images are resampled to the card's pixel size, if it has one."""
-    pixel_sizes: dict[str, float] = field(default_factory=dict)
-    """The same for single images, by their names without ending."""
-    share: float = 1.0
-    """Share of the training crops drawn from this set, relative to the others."""
-    invert: float = 0.0
-    """Probability of turning dark into bright, see :class:`Augmentation`."""
-
-    def __post_init__(self) -> None:
-        if self.masks not in ("instances", "classes"):
-            raise InputError(
-                f"{self.folder}: masks is {self.masks!r}, it must be 'instances' or 'classes'."
-            )
-        if self.objects and self.masks == "instances":
-            raise InputError(f"{self.folder}: objects goes with masks of classes only.")
-        for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
-            if size is not None and not 0 < size < float("inf"):
-                raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
-
-    @property
-    def kind(self) -> Literal["instances", "classes"]:
-        """What the model learns of the masks."""
-        return "instances" if self.objects else self.masks
-
-    def zoom_of(self, name: str, card: ModelCard) -> float:
-        """Return by what the sides of the image called ``name`` are multiplied."""
-        size = self.pixel_sizes.get(name, self.pixel_size)
-        if size is None or card.pixel_size is None:
-            return self.zoom
-        return self.zoom * size / card.pixel_size
 
 
 @dataclass(frozen=True)
@@ -94,6 +45,9 @@ class Recipe:
     """How far large groups are drawn less often: 0 every image, 1 every group alike."""
     folds: dict[str, str]
     """Fold of each image (by name without ending), for cross-validation; empty if there is none."""
+    fold: str
+    """The fold that is held out if no other is asked for, and that says when to stop if there is
+    ``patience``; empty: none."""
     training: TrainingSettings
     augmentation: Augmentation
 
@@ -114,22 +68,42 @@ class Recipe:
             _said(self.augmentation),
             [card.base_channels, card.in_channels, card.num_classes, card.pixel_size],
             _said(card.normalization),
+            *([self.fold] if self.training.patience else []),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def without(self, fold: str) -> Recipe:
-        """Return the recipe that holds out the images of one fold as well.
+    def __post_init__(self) -> None:
+        for dataset in self.datasets:
+            if dataset.kind == "instances" and self.card.num_classes < 3:
+                raise InputError(
+                    f"{self.path}: instances are learnt with a boundary as third class, and the "
+                    f"model has {self.card.num_classes}. Set masks = 'foreground' for "
+                    f"{dataset.folder}."
+                )
+
+    def images_of(self, fold: str) -> frozenset[str]:
+        """Return the names, without ending, of the images of a fold.
 
         Raises
         ------
         InputError
             If there is no such fold.
         """
-        names = {name for name, of in self.folds.items() if of == fold}
+        names = frozenset(name for name, of in self.folds.items() if of == fold)
         if not names:
             known = ", ".join(sorted(set(self.folds.values()))) or "none"
             raise InputError(f"{self.path} has no fold {fold!r}. Its folds: {known}.")
-        return dataclasses.replace(self, held_out=self.held_out | names)
+        return names
+
+    def without(self, fold: str) -> Recipe:
+        """Return the recipe that holds out the images of one fold as well, and stops by them.
+
+        Raises
+        ------
+        InputError
+            If there is no such fold.
+        """
+        return dataclasses.replace(self, held_out=self.held_out | self.images_of(fold), fold=fold)
 
 
 def _said(settings: Any) -> dict[str, Any]:
@@ -178,6 +152,7 @@ def read_recipe(path: str | Path) -> Recipe:
             held_out=frozenset(_lines(names)),
             looks=_table(groups),
             folds=_table(parts),
+            fold=str(table.get("fold", "")),
             look_balance=float(table.get("look_balance", 0.0)),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=_build(TrainingSettings, table["training"], f"{path}, training"),
@@ -198,7 +173,7 @@ def _lines(text: str) -> list[str]:
 
 
 def train(
-    recipe: str | Path,
+    recipe: str | Path | Recipe,
     data: str | Path,
     device: str = "auto",
     state: str | Path | None = None,
@@ -209,7 +184,7 @@ def train(
     Parameters
     ----------
     recipe
-        The recipe's TOML file.
+        The recipe's TOML file, or what :func:`read_recipe` made of it.
     data
         Folder that holds the recipe's data sets, each a folder with ``images/`` and ``masks/``.
     device
@@ -218,12 +193,13 @@ def train(
         File in which the training's state is kept. If it exists and belongs to this recipe,
         training goes on from it.
     fold
-        Hold out the images of this fold too, for cross-validation.
+        Hold out the images of this fold too, for cross-validation. With ``patience`` they say
+        when to stop and which weights to keep.
 
     Yields
     ------
     Event
-        Messages, and a :class:`StepDone` a step.
+        Messages, a :class:`StepDone` a step and, with ``patience``, an :class:`EpochDone` a pass.
 
     Returns
     -------
@@ -237,21 +213,33 @@ def train(
     TrainingError
         If the data are missing, or the state belongs to another recipe.
     """
-    made = read_recipe(recipe)
-    if fold is not None:
-        made = made.without(fold)
+    made = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    fold = fold or made.fold
+    if made.training.patience and not fold:
+        raise InputError(
+            f"{made.path}: with patience the images of a fold say when to stop. Name one that is "
+            "to be held out."
+        )
+    made = made.without(fold) if fold else made
     chosen = choose_device(device)
     yield Message(f"Training on {chosen.device}: {chosen.reason}")
     samples = load_samples(made, Path(data))
+    stopping: list[Sample] = []
+    if made.training.patience:
+        stopping = load_samples(made, Path(data), made.images_of(fold))
     yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
     torch.manual_seed(made.training.seed)
     card = made.card
     network = _network(made).to(chosen.device)
     checkpoint = Path(state) if state is not None else None
-    network = yield from fit(
-        network, samples, made.training, made.augmentation, checkpoint, made.sha256
-    )
-    made_from = {
+    how = (made.training, made.augmentation, checkpoint, made.sha256)
+    made_from: dict[str, Any] = {"fold": fold} if fold else {}
+    if made.training.epochs:
+        network, epoch = yield from fit_epochs(network, samples, stopping, *how)
+        made_from["epoch"] = epoch
+    else:
+        network = yield from fit(network, samples, *how)
+    made_from |= {
         "recipe": made.path.name,
         "recipe_sha256": made.sha256,
         "start": made.start,
@@ -277,21 +265,13 @@ def _network(recipe: Recipe) -> SA2Net:
     return network
 
 
-def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Return the (image, mask) files of a data set folder, sorted by name."""
-    masks = {path.stem: path for path in (folder / "masks").glob("*.*")}
-    images = sorted((folder / "images").glob("*.*"))
-    pairs = [(path, masks[path.stem]) for path in images if path.stem in masks]
-    if not pairs:
-        raise TrainingError(
-            f"{folder} has no images with masks: it needs the folders images/ and masks/ with "
-            "files of the same names."
-        )
-    return pairs
+def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = None) -> list[Sample]:
+    """Read images of a recipe with their masks, at the working scale and normalised.
 
-
-def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
-    """Read the training images of a recipe, at the working scale and normalised.
+    Parameters
+    ----------
+    names
+        Of the images, without ending. If not given, all that are not held out: the training's.
 
     Raises
     ------
@@ -301,16 +281,21 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
     samples = []
     for dataset in recipe.datasets:
         pairs = image_pairs(data / dataset.folder)
-        pairs = [(image, mask) for image, mask in pairs if image.stem not in recipe.held_out]
+        pairs = [
+            (image, mask)
+            for image, mask in pairs
+            if (image.stem not in recipe.held_out if names is None else image.stem in names)
+        ]
         looks = [recipe.looks.get(image.stem, image.stem) for image, _ in pairs]
         sizes = Counter(looks)
         often = [sizes[look] ** -recipe.look_balance for look in looks]
         for (image_path, mask_path), weight in zip(pairs, often, strict=True):
-            planes, labels = _read_pair(image_path, mask_path, dataset, recipe.card)
+            planes, labels = read_pair(image_path, mask_path, dataset, recipe.card)
             samples.append(
                 Sample(
                     image=normalize(planes, recipe.card.normalization),
                     labels=labels,
+                    name=image_path.stem,
                     weight=dataset.share * weight / sum(often),
                     diameter=median_diameter(labels) if dataset.kind == "instances" else 0.0,
                     invert=dataset.invert,
@@ -318,32 +303,7 @@ def load_samples(recipe: Recipe, data: Path) -> list[Sample]:
                     kind=dataset.kind,
                 )
             )
+    if not samples:
+        what = "to train on" if names is None else "of those that are held out"
+        raise TrainingError(f"{data} has no image {what}: see the recipe {recipe.path}.")
     return samples
-
-
-def _read_pair(
-    image_path: Path, mask_path: Path, dataset: DataSet, card: ModelCard
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    image = imread(image_path)
-    planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
-    if card.in_channels == 1 and len(planes) > 1:
-        raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
-    labels = imread(mask_path).astype(np.int32)
-    if dataset.objects:
-        labels = label(labels == dataset.objects)
-    if dataset.kind == "classes" and labels.max(initial=0) >= len(card.classes):
-        raise TrainingError(
-            f"{mask_path} holds the number {labels.max()}, but the model's classes are "
-            f"0 to {len(card.classes) - 1}: is it a mask of instances?"
-        )
-    zoom = dataset.zoom_of(image_path.stem, card)
-    height, width = labels.shape
-    shape = zoomed_shape((height, width), (zoom, zoom))
-    return resample(planes.astype(np.float32), shape), rescale_labels(labels, shape)
-
-
-def median_diameter(labels: NDArray[np.integer[Any]]) -> float:
-    """Return the median equivalent diameter of the objects in pixels, 0 if there are none."""
-    areas = np.bincount(labels.ravel())[1:]
-    areas = areas[areas > 0]
-    return float(np.median(2 * np.sqrt(areas / np.pi))) if len(areas) else 0.0

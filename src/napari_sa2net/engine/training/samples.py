@@ -16,7 +16,7 @@ from torch import Tensor
 from ..network import SA2Net
 from .augment import Augmentation, crop, vary_intensity
 from .boundaries import BACKGROUND, BOUNDARY, boundary_classes
-from .losses import IGNORE, Target
+from .losses import IGNORE, Target, of_two_classes
 from .settings import TrainingSettings
 
 
@@ -122,7 +122,8 @@ def hard_weights(
         x = torch.from_numpy(sample.image[None, :, :height, :width]).to(device)
         x = x.expand(-1, network.in_channels, -1, -1) if x.shape[1] == 1 else x
         with torch.inference_mode():
-            found = network(x.contiguous(memory_format=torch.channels_last))[0].softmax(1)[0, 0]
+            logits = network(x.contiguous(memory_format=torch.channels_last))[0]
+        found = of_two_classes(logits).softmax(1)[0, 0]
         mask, true = found.cpu().numpy() < 0.5, sample.labels[:height, :width] > 0
         size = int(mask.sum()) + int(true.sum())
         error[i] = least + (1 - 2 * int((mask & true).sum()) / size if size else 0.0)
@@ -157,8 +158,28 @@ def draw_batch(
     settings
         ``batch``, ``crop`` and the diameter to zoom towards.
     """
+    chosen = _choose(samples, weights, settings.batch, rng)
+    return cut_batch(samples, chosen, in_channels, settings, augmentation, rng)
+
+
+def cut_batch(
+    samples: Sequence[Sample],
+    chosen: Sequence[tuple[int, tuple[float, float] | None]],
+    in_channels: int,
+    settings: TrainingSettings,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> Batch:
+    """Cut an augmented crop out of each chosen sample; see :func:`draw_batch`.
+
+    Parameters
+    ----------
+    chosen
+        Numbers of the samples, each with a pixel (row, column) that the crop is to hold, None
+        for anywhere.
+    """
     crops = []
-    for index, place in _choose(samples, weights, settings.batch, rng):
+    for index, place in chosen:
         sample = samples[index]
         zoom = 1.0
         if settings.diameter > 0 and sample.diameter > 0:

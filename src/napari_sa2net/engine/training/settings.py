@@ -14,6 +14,12 @@ class TrainingSettings:
     """How the weights are fitted."""
 
     steps: int = 4000
+    epochs: int = 0
+    """Passes over all images, each once a pass in random order, whatever its share; in place of
+    ``steps``, which draw at random. 0: steps."""
+    patience: int = 0
+    """Passes without a better mean Dice on the images of the fold that is held out, after which
+    training ends; the weights of the best pass are kept. 0: all passes, and the last weights."""
     batch: int = 8
     crop: int = 160
     """Height and width of a crop in pixels, a multiple of 16."""
@@ -27,10 +33,18 @@ class TrainingSettings:
     """Steps at which a further cycle begins: the rate jumps up and falls again."""
     restart_rate: float = 0.5
     """Where a further cycle's rate begins, as a share of where the one before began."""
+    cycle: int = 0
+    """Passes in which the rate falls as a cosine, over and over; in place of ``warmup``,
+    ``hold`` and ``restart_steps``. 0: those."""
+    lowest_rate: float = 0.0
+    """Where such a cycle's rate ends, as a share of the highest."""
     hard_from: int = 0
     """Step from which badly fitted images are drawn more often, 0 for never: they are scored
     once at that step, and each data set keeps its share."""
     clip_norm: float = 2.0
+    """Largest norm of the gradient, 0 for any."""
+    loss: Literal["cross-entropy", "product", "authors", "paper"] = "cross-entropy"
+    """Of each stage: cross-entropy and Dice, or one of those for painted labels."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the cross-entropy; none: all the same."""
     stage_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
@@ -41,6 +55,24 @@ class TrainingSettings:
     """How far: 0 not at all, 1 fully."""
     seed: int = 0
     checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        known = ("cross-entropy", "product", "authors", "paper")
+        if self.loss not in known:
+            raise InputError(f"loss is {self.loss!r}: choose one of {', '.join(known)}.")
+        if self.class_weights and self.loss in ("authors", "paper"):
+            raise InputError(
+                f"The loss {self.loss!r} compares each class with the rest: leave out "
+                "class_weights."
+            )
+        if (self.cycle or self.patience) and not self.epochs:
+            raise InputError("cycle and patience count epochs: set epochs, too.")
+        if self.lowest_rate and not self.cycle:
+            raise InputError("lowest_rate is where a cycle ends: set cycle, too.")
+        if self.cycle and (self.hold or self.restart_steps):
+            raise InputError("cycle goes in place of hold and restart_steps: leave them out.")
+        if self.epochs and self.hard_from:
+            raise InputError("hard_from goes with steps: in epochs every image is seen alike.")
 
 
 def _about(text: str, low: float, high: float, step: float = 1) -> dict[str, Any]:

@@ -1,0 +1,131 @@
+"""Data sets that recipes name: folders of images with masks, read as the recipe wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.io import imread
+
+from ..errors import InputError, TrainingError
+from ..parts import label
+from ..scaling import resample, zoomed_shape
+from ..weights import ModelCard
+from .pieces import rescale_labels
+from .whole import squeeze
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder with ``images/`` and ``masks/`` of the same names."""
+
+    folder: str
+    masks: Literal["instances", "classes", "foreground"] = "instances"
+    """Whether a mask has a number for each object, or for each class, or anything above 0 where
+    the only object class is."""
+    objects: int = 0
+    """In masks of classes: the class whose connected pieces are the objects. 0: the model
+    learns the classes themselves."""
+    resize: int = 0
+    """Side in pixels of the square that whole images are brought to before training, whatever
+    their proportions, see :func:`squeeze`. 0: not at all."""
+    zoom: float = 1.0
+    """By what images are resampled before training."""
+    pixel_size: float | None = None
+    """µm; the images are resampled to the card's pixel size, if it has one."""
+    pixel_sizes: dict[str, float] = field(default_factory=dict)
+    """The same for single images, by their names without ending."""
+    share: float = 1.0
+    """Share of the training crops drawn from this set, relative to the others."""
+    invert: float = 0.0
+    """Probability of turning dark into bright, see :class:`Augmentation`."""
+
+    def __post_init__(self) -> None:
+        if self.masks not in ("instances", "classes", "foreground"):
+            raise InputError(
+                f"{self.folder}: masks is {self.masks!r}, it must be 'instances', 'classes' or "
+                "'foreground'."
+            )
+        if self.resize and (self.masks != "foreground" or self.zoom != 1 or self._sized):
+            raise InputError(
+                f"{self.folder}: resize goes with masks = 'foreground', and not with zoom or "
+                "pixel sizes."
+            )
+        if self.objects and self.masks != "classes":
+            raise InputError(f"{self.folder}: objects goes with masks of classes only.")
+        for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
+            if size is not None and not 0 < size < float("inf"):
+                raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
+
+    @property
+    def kind(self) -> Literal["instances", "classes"]:
+        """What the model learns of the masks."""
+        return "instances" if self.objects or self.masks == "instances" else "classes"
+
+    @property
+    def _sized(self) -> bool:
+        return self.pixel_size is not None or bool(self.pixel_sizes)
+
+    def zoom_of(self, name: str, card: ModelCard) -> float:
+        """Return by what the sides of the image called ``name`` are multiplied."""
+        size = self.pixel_sizes.get(name, self.pixel_size)
+        if size is None or card.pixel_size is None:
+            return self.zoom
+        return self.zoom * size / card.pixel_size
+
+
+def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the (image, mask) files of a data set folder, sorted by name."""
+    masks = {path.stem: path for path in (folder / "masks").glob("*.*")}
+    images = sorted((folder / "images").glob("*.*"))
+    pairs = [(path, masks[path.stem]) for path in images if path.stem in masks]
+    if not pairs:
+        raise TrainingError(
+            f"{folder} has no images with masks: it needs the folders images/ and masks/ with "
+            "files of the same names."
+        )
+    return pairs
+
+
+def read_pair(
+    image_path: Path, mask_path: Path, dataset: DataSet, card: ModelCard
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Read an image (C, H, W) and its labels (H, W) at the model's working scale.
+
+    Raises
+    ------
+    TrainingError
+        If the colours do not fit the model, or a mask of classes holds a number that is none.
+    """
+    image = imread(image_path)
+    planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
+    if card.in_channels == 1 and len(planes) > 1:
+        raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
+    if card.colour_order is not None and len(planes) == 3:
+        planes = planes[list(card.colour_order)]
+    labels = imread(mask_path).astype(np.int32)
+    if dataset.masks == "foreground":
+        labels = (labels > 0).astype(np.int32)
+    if dataset.objects:
+        labels = label(labels == dataset.objects)
+    if dataset.resize:
+        return squeeze(planes, labels, dataset.resize)
+    if dataset.kind == "classes" and labels.max(initial=0) >= len(card.classes):
+        raise TrainingError(
+            f"{mask_path} holds the number {labels.max()}, but the model's classes are "
+            f"0 to {len(card.classes) - 1}: is it a mask of instances?"
+        )
+    zoom = dataset.zoom_of(image_path.stem, card)
+    height, width = labels.shape
+    shape = zoomed_shape((height, width), (zoom, zoom))
+    return resample(planes.astype(np.float32), shape), rescale_labels(labels, shape)
+
+
+def median_diameter(labels: NDArray[np.integer[Any]]) -> float:
+    """Return the median equivalent diameter of the objects in pixels, 0 if there are none."""
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 0]
+    return float(np.median(2 * np.sqrt(areas / np.pi))) if len(areas) else 0.0
