@@ -113,3 +113,36 @@ def test_the_interval_holds_the_mean_and_narrows_with_more_images(bench: Any) ->
     widths = [high - low for low, high in map(scoring.interval, (few, many))]
     assert widths[1] < widths[0] / 3
     assert scoring.mean_and_interval([0.5, float("nan")]) == "–"
+
+
+def test_widths_are_compared_fold_by_fold(
+    bench: Any,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    widths = importlib.import_module("widths")
+    out = recipe.parent / "widths.json"
+    command = [recipe.parent, "--recipe", recipe, "--widths", 2, 4, "--steps", 1, "--out", out]
+    monkeypatch.setattr(sys, "argv", ["widths.py", *map(str, command)])
+    widths.main()
+    printed = capsys.readouterr().out
+    assert "### discs, 1 steps, 2 trainings of each width" in printed
+    assert "| width | parameters | s a step | Dice | to width 4 |" in printed
+    # Nothing is run again, and no AP is shown where there are no objects.
+    monkeypatch.setattr(widths, "train", None)
+    widths.main()
+    assert capsys.readouterr().out == printed
+    sys.modules.pop("widths")
+
+
+def test_the_smallest_width_within_a_point_is_taken(bench: Any) -> None:
+    widths = importlib.import_module("widths")
+
+    def trained(dice: float, ap: float) -> list[dict[str, Any]]:
+        return [{"images": {"a": {"dice": dice, "ap": ap}}}]
+
+    found = {16: trained(0.895, 0.70), 32: trained(0.90, 0.75), 64: trained(0.90, 0.755)}
+    assert widths.smallest(found, ["dice"]) == 16
+    assert widths.smallest(found, ["dice", "ap"]) == 32
+    sys.modules.pop("widths")
