@@ -297,6 +297,20 @@ def test_closing_saves_what_is_pending_and_leaves_no_thread(
     assert not keeping.watch(layer)
 
 
+def test_closing_saves_also_when_qt_has_taken_its_timer(
+    viewer: ViewerModel, kept_by: Callable[..., Any], qtbot: Any
+) -> None:
+    """At the end of a script the window may be destroyed before anybody is told."""
+    keeping = kept_by(viewer)
+    layer = annotate(viewer)
+    layer.paint((5, 5), 2)
+    pixels = np.count_nonzero(layer.data)
+    with qtbot.waitSignal(keeping._timer.destroyed):
+        keeping._timer.deleteLater()
+    keeping.shut_down()
+    assert [kept.pixels for kept in list_kept(keeping.saver.folder)] == [pixels]
+
+
 def test_a_viewer_that_is_forgotten(qapp: Any, tmp_path: Path) -> None:
     import gc
 

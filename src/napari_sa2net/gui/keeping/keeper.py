@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info, show_warning
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -136,7 +137,8 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
 
     def hand_over(self) -> None:
         """Tell the thread of the changes now."""
-        self._timer.stop()
+        if isalive(self._timer):  # the window may have been destroyed at the end of a script
+            self._timer.stop()
         for watch in list(self._watches):
             self._hand_over(watch)
 
