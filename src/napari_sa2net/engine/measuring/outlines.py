@@ -63,9 +63,7 @@ def polygons_of(mask: NDArray[np.bool_], start: tuple[int, int] = (0, 0)) -> lis
     polygons = []
     for number, box in enumerate(ndimage.find_objects(parts, count), start=1):
         corner = (start[0] + box[1].start, start[1] + box[0].start)
-        rings = [
-            ring for walk in _walks(parts[box] == number, corner) for ring in _simple(walk)
-        ]
+        rings = [ring for walk in _walks(parts[box] == number, corner) for ring in _simple(walk)]
         # Only the outer ring runs counter-clockwise.
         polygons.append(sorted(rings, key=_twice_the_area, reverse=True))
     return polygons
@@ -82,24 +80,30 @@ def _walks(mask: NDArray[np.bool_], start: tuple[int, int]) -> Iterator[Ring]:
         rows, columns = np.nonzero(inner & ~neighbour)
         for corner in zip((columns + dx).tolist(), (rows + dy).tolist(), strict=True):
             edges.setdefault(corner, []).append(direction)
-    while edges:
-        corner = next(iter(edges))
-        direction = edges[corner][0]
-        ring: Ring = []
-        before = -1
-        while corner in edges:
-            ways = edges[corner]
-            # Where two pixels meet at a corner only, stay at the edge of the same one.
-            turn = (before + 1) % 4
-            direction = turn if before >= 0 and turn in ways else ways[0]
-            ways.remove(direction)
-            if not ways:
-                del edges[corner]
-            if direction != before:
-                ring.append((corner[0] + start[0], corner[1] + start[1]))
-            before = direction
-            corner = (corner[0] + _STEPS[direction][0], corner[1] + _STEPS[direction][1])
-        yield ring
+    for begin in list(edges):
+        while begin in edges:
+            yield _walk(edges, begin, start)
+
+
+def _walk(
+    edges: dict[tuple[int, int], list[int]], corner: tuple[int, int], start: tuple[int, int]
+) -> Ring:
+    """Follow edges from a corner until there are none, and take them out."""
+    ring: Ring = []
+    before = -1
+    while corner in edges:
+        ways = edges[corner]
+        # Where two pixels meet at a corner only, stay at the edge of the same one.
+        turn = (before + 1) % 4
+        direction = turn if before >= 0 and turn in ways else ways[0]
+        ways.remove(direction)
+        if not ways:
+            del edges[corner]
+        if direction != before:
+            ring.append((corner[0] + start[0], corner[1] + start[1]))
+        before = direction
+        corner = (corner[0] + _STEPS[direction][0], corner[1] + _STEPS[direction][1])
+    return ring
 
 
 def _simple(walk: Ring) -> Iterator[Ring]:
