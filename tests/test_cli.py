@@ -16,8 +16,9 @@ from PIL import Image
 
 from napari_sa2net.cli import doctor, main
 from napari_sa2net.cli.remedies import remedy
-from napari_sa2net.cli.segment import output_names
 from napari_sa2net.engine import files
+from napari_sa2net.engine.batch import files as batch_files
+from napari_sa2net.engine.batch.names import output_names
 from napari_sa2net.engine.events import Evaluated, Event, StepDone
 from napari_sa2net.engine.files import read_image, write_image
 from napari_sa2net.engine.training import recipes
@@ -195,7 +196,7 @@ def test_a_bug_in_a_file_does_not_stop_the_others_either(
             raise ZeroDivisionError("surprise")
         return read_image(path)
 
-    monkeypatch.setattr(files, "read_image", fail_once)
+    monkeypatch.setattr(batch_files, "read_image", fail_once)
     assert segment(pictures, model=model_file, out=tmp_path / "out") == 1
     assert names(tmp_path / "out") == ["b_labels.ome.tif"]
     error = capsys.readouterr().err

@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import evaluate, fine_tune, import_checkpoint, load_model, segment, train
+    from .api import (
+        evaluate,
+        fine_tune,
+        import_checkpoint,
+        load_model,
+        measure,
+        segment,
+        segment_files,
+        train,
+    )
     from .engine.network import SA2Net
 
     __version__: str
@@ -21,7 +30,9 @@ __all__ = [
     "fine_tune",
     "import_checkpoint",
     "load_model",
+    "measure",
     "segment",
+    "segment_files",
     "train",
 ]
 
@@ -31,7 +42,9 @@ _HOMES = {
     "fine_tune": "api",
     "import_checkpoint": "api",
     "load_model": "api",
+    "measure": "api",
     "segment": "api",
+    "segment_files": "api",
     "train": "api",
 }
 
