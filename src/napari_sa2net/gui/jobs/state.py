@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from ...engine.events import Evaluated, Progress, StepDone
 
-Kind = Literal["idle", "segment", "preview", "download", "import", "save", "train", "keep", "look"]
+Kind = Literal[
+    "idle", "segment", "preview", "folder", "download", "import", "save", "train", "keep", "look"
+]
 
 
 @dataclass(frozen=True)
