@@ -93,6 +93,7 @@ def test_it_runs_as_a_module() -> None:
         ["segment", "a.png", "-o", "out", "--min-size", "-1"],
         ["segment", "a.png", "-o", "out", "--diameter", "0"],
         ["segment", "a.png", "-o", "out", "--save", "everything"],
+        ["segment", "a.png", "-o", "out", "--resume", "--overwrite"],
         ["evaluate", "a.png"],
         ["train", "a", "b", "--class", "axon:orange"],
         ["train", "a", "b", "--class", ":#000000"],
@@ -216,6 +217,25 @@ def test_results_are_replaced_only_on_request(
     assert "--overwrite" in capsys.readouterr().err
     assert segment(pictures, "--overwrite", model=model_file, out=out) == 0
     assert read_image(out / "a_labels.ome.tif").array.shape == IMAGE.shape
+
+
+def test_what_is_done_is_skipped(
+    pictures: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert segment(pictures, "--save", "table,geojson", model=model_file, out=out) == 0
+    assert names(out) == [f"{name}_{what}" for name in "ab"
+                          for what in ("labels.ome.tif", "outlines.geojson", "table.csv")]  # fmt: skip
+    (out / "b_labels.ome.tif").unlink()
+    capsys.readouterr()
+    assert segment(pictures, "--save", "table", "--resume", model=model_file, out=out) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "(done before)" in told[0]
+    assert "b_labels.ome.tif" in told[1]
+    assert told[2] == "sa2net: 1 done before, 1 of 2 done"
+    options = ("--resume", "--threshold", "0.3")
+    assert segment(pictures, *options, model=model_file, out=out) == 1
+    assert "threshold" in capsys.readouterr().err
 
 
 def test_the_folder_of_the_images_can_be_the_output(pictures: Path, model_file: str) -> None:
