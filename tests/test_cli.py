@@ -224,8 +224,8 @@ def test_what_is_done_is_skipped(
 ) -> None:
     out = tmp_path / "out"
     assert segment(pictures, "--save", "table,geojson", model=model_file, out=out) == 0
-    assert names(out) == [f"{name}_{what}" for name in "ab"
-                          for what in ("labels.ome.tif", "outlines.geojson", "table.csv")]  # fmt: skip
+    kinds = ("labels.ome.tif", "outlines.geojson", "table.csv")
+    assert names(out) == [f"{name}_{kind}" for name in "ab" for kind in kinds]
     (out / "b_labels.ome.tif").unlink()
     capsys.readouterr()
     assert segment(pictures, "--save", "table", "--resume", model=model_file, out=out) == 0

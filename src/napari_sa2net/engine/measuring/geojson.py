@@ -44,7 +44,7 @@ def write_geojson(path: str | Path, objects: Objects) -> Generator[Event, None, 
                 feature = _feature(outline, objects, objects.place(number))
                 file.write(comma + json.dumps(feature, ensure_ascii=False))
                 comma = ",\n"
-            yield Progress(number + 1, count, "plane")
+            yield Progress(number + 1, count, "plane", "tracing outlines")
         file.write("\n]}\n")
     return path
 

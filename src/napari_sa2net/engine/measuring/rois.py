@@ -63,7 +63,7 @@ def write_rois(path: str | Path, objects: Objects) -> Generator[Event, None, Pat
             for outline in plane_outlines(objects, number):
                 roi = _roi(outline, objects, place)
                 file.writestr(f"{roi.name}.roi", roi.tobytes())
-            yield Progress(number + 1, count, "plane")
+            yield Progress(number + 1, count, "plane", "tracing outlines")
     return path
 
 

@@ -73,7 +73,7 @@ def measure(
             place = objects.place(number).get(letter, 0)
             part[letter.lower()] = np.full(rows, place, np.int64)
         parts.append(part)
-        yield Progress(number + 1, len(stack), "plane")
+        yield Progress(number + 1, len(stack), "plane", "measuring")
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     table["z0"], table["z1"], table["cz"] = table["z"], table["z"] + 1, table["z"].astype(float)
     if objects.through_z:

@@ -74,8 +74,9 @@ class FolderRun:
     """Of the file at work."""
     lines: list[str] = field(default_factory=list)
     """One for each file that is over."""
+    failures: list[str] = field(default_factory=list)
+    """Why files failed."""
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
-    over: bool = False
 
     def take(self, event: Any) -> None:
         """Take note of an event of the batch."""
@@ -83,13 +84,15 @@ class FolderRun:
             self.number, self.total, self.name = event.number, event.total, event.path.name
         elif isinstance(event, FileEnded):
             self.counts[event.status] += 1
-            said = {
-                "done": f"✓ {event.path.name}: {event.found} found",
-                "skipped": f"– {event.path.name}: done before",
-                "failed": f"✗ {event.path.name}: "
-                + (describe_error(event.error) if event.error is not None else ""),
-            }
-            self.lines.append(said[event.status])
+            name = event.path.name
+            if event.error is not None:
+                reason = describe_error(event.error)
+                self.failures.append(reason if name in reason else f"{name}: {reason}")
+                self.lines.append(f"✗ {self.failures[-1]}")
+            elif event.status == "skipped":
+                self.lines.append(f"– {name}: done before")
+            else:
+                self.lines.append(f"✓ {name}: {event.found} found")
 
     @property
     def at(self) -> str:
@@ -106,8 +109,3 @@ class FolderRun:
         left = self.total - sum(counts.values())
         parts += [f"{left} not done"] * (left > 0)
         return ", ".join(parts)
-
-    @property
-    def failures(self) -> list[str]:
-        """The lines of the files that failed."""
-        return [line for line in self.lines if line.startswith("✗")]

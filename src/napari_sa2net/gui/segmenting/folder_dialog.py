@@ -110,8 +110,13 @@ class FolderDialog(QDialog):  # type: ignore[misc]
             )
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.addRow("&Images", self._with_browse(self.images, self._on_images))
-        form.addRow("&Results", self._with_browse(self.output, self._on_output))
+        for text, line, pressed in (
+            ("&Images", self.images, self._on_images),
+            ("&Results", self.output, self._on_output),
+        ):
+            label = QLabel(text)
+            label.setBuddy(line)
+            form.addRow(label, _with_browse(line, pressed))
         form.addRow("&Channels", self.channels)
         checks = QVBoxLayout()
         checks.addWidget(QLabel("Labels (OME-TIFF), and:"))
@@ -141,15 +146,6 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         column.addWidget(self.list, 1)
         column.addLayout(buttons)
         self.resize(520, 560)
-
-    def _with_browse(self, line: QLineEdit, pressed: Callable[[], None]) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.addWidget(line, 1)
-        button = QPushButton("Browse…")
-        button.setAutoDefault(False)
-        button.clicked.connect(lambda _: pressed())
-        row.addWidget(button)
-        return row
 
     # --- what is typed ---------------------------------------------------------------------
 
@@ -230,6 +226,16 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self.list.scrollToBottom()
 
 
+def _with_browse(line: QLineEdit, pressed: Callable[[], None]) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.addWidget(line, 1)
+    button = QPushButton("Browse…")
+    button.setAutoDefault(False)
+    button.clicked.connect(lambda _: pressed())
+    row.addWidget(button)
+    return row
+
+
 def uses_text(choices: Choices) -> str:
     """Say what of the tab is used."""
     name = choices.card.name if choices.card is not None else "no model"
@@ -260,5 +266,5 @@ class FolderButton(QPushButton):  # type: ignore[misc]
     def open_dialog(self) -> FolderDialog:
         """Open the window and return it."""
         dialog = FolderDialog(*self._parts, self)
-        dialog.open()
+        dialog.show()  # not modal: settings in the tab can be changed beside it
         return dialog

@@ -231,8 +231,6 @@ class SegmentController(JobHost):
         super()._show(text, done, total)
 
     def _ended(self, kind: Kind, outcome: Outcome, finish: Finish) -> None:
-        if kind == "folder" and self.folder is not None:
-            self.folder.over = True
         if outcome.status == "cancelled" and not self._closed:
             self.note(CANCELLED.get(kind, "Cancelled."))
         super()._ended(kind, outcome, finish)
