@@ -77,8 +77,8 @@ def test_the_window_saves_measurements_of_what_it_shows(
     qtbot: Any, open_widget: Any, tmp_path: Path, things: Any
 ) -> None:
     viewer, widget = open_widget()
-    viewer.add_image(np.stack([things, things // 2], axis=-1), name="image",
-                     axis_labels=("y", "x", "c"))  # fmt: skip
+    data = np.stack([things, things // 2])
+    viewer.add_image(data, name="image", axis_labels=("c", "y", "x"))
     widget.segment.segment.click()
     qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=20_000)
     layer, _ = widget.controller.writer.to_save(viewer, widget.controller.shown)

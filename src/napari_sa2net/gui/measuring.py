@@ -108,8 +108,11 @@ def _channels(
         source = source_layer(viewer, layer)
         if source is None:
             return None
+        axes = str((note_of(layer) or {}).get("axes", ""))
         try:
             image = read_image(source)
+            if axes:  # as they were when it was segmented, not guessed again
+                image = image.with_axes(axes + "C" * image.rgb)
         except SA2NetError:
             return None
     data = image.data if not isinstance(image.data, np.ndarray) else np.array(image.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
 ) -> None:
     _, widget = open_widget()
     widget.segment.scale.set_diameter(33)
-    widget.segment.labelling.controls["threshold"].setValue(0.25)
+    labelling = replace(widget.segment.labelling.value(), threshold=0.25)
+    widget.segment.labelling.set_value(labelling)
     dialog = opened(widget, pictures)
     dialog.channels.setText("1, 0")
     dialog.save["geojson"].setChecked(True)
@@ -62,7 +64,7 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     assert request.replace
     assert request.options["diameter"] == 33
     assert request.options["channels"] == (1, 0)
-    assert request.options["labelling"].threshold == 0.25
+    assert request.options["labelling"] == labelling
     assert dialog.start.isEnabled()
 
 

@@ -155,6 +155,7 @@ def _one(
     if "axes" in given:
         axes = str(given["axes"]).upper()
         image = replace(image, axes=axes, rgb=image.rgb and axes.endswith("C"))
+    image = replace(image, rgb=bool(given.get("rgb", image.rgb)))
     sizes = _sizes(image, given.get("pixel_size"))
     maps = {"keep": frozenset(MAPS).intersection(batch.save), "relabel": False}
     options = resolve_options(model.card, **{**file_options(image), **given, **maps})
