@@ -369,3 +369,27 @@ def test_a_start_is_suggested_from_arrays_and_files(tiny_model: Any, tmp_path: P
     assert [entry.name for entry in again.ranking] == ["tiny"]
     with pytest.raises(InputError, match=r"Unknown option minutes. Known are axes"):
         api.suggest_start(IMAGE, painted(), minutes=2)
+
+
+def test_a_file_is_measured_in_its_units(tiny_model: Any, tmp_path: Path) -> None:
+    stack = np.stack([IMAGE, IMAGE // 2])
+    sizes = {"Y": 0.5, "X": 0.5}
+    path = write_image(tmp_path / "a.ome.tif", stack, "CYX", sizes, channel_names=("DAPI", "GFP"))
+    result = api.segment(path, tiny_model, "cpu", channels=(0,))
+    of_file = api.measure(result, path)
+    inside = result.labels == of_file["index"][0]
+    assert of_file["area_um2"][0] == pytest.approx(inside.sum() / 4)
+    assert of_file["intensity_mean_GFP"][0] == pytest.approx(stack[1][inside].mean())
+    of_array = api.measure(result, stack)
+    assert of_array["intensity_mean_1"].tolist() == of_file["intensity_mean_GFP"].tolist()
+    assert not [name for name in api.measure(result) if name.startswith("intensity")]
+
+
+def test_many_files_are_segmented_once(tiny_model: Any, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a.ome.tif", IMAGE, "YX")
+    out = tmp_path / "out"
+    assert api.segment_files(path, out, tiny_model, "cpu").done == (path,)
+    assert sorted(file.name for file in out.iterdir()) == ["a_labels.ome.tif", "a_table.csv"]
+    assert api.segment_files([path], out, tiny_model, "cpu").skipped == (path,)
+    again = api.segment_files(path, out, tiny_model, "cpu", min_size=99)
+    assert [file for file, reason in again.failed if "min_size 15" in reason] == [path]

@@ -18,8 +18,9 @@ from PIL import Image
 
 from napari_sa2net.cli import doctor, main
 from napari_sa2net.cli.remedies import remedy
-from napari_sa2net.cli.segment import output_names
 from napari_sa2net.engine import files
+from napari_sa2net.engine.batch import files as batch_files
+from napari_sa2net.engine.batch.names import output_names
 from napari_sa2net.engine.events import Evaluated, Event, StepDone
 from napari_sa2net.engine.files import read_image, write_image
 from napari_sa2net.engine.training import recipes
@@ -94,6 +95,7 @@ def test_it_runs_as_a_module() -> None:
         ["segment", "a.png", "-o", "out", "--min-size", "-1"],
         ["segment", "a.png", "-o", "out", "--diameter", "0"],
         ["segment", "a.png", "-o", "out", "--save", "everything"],
+        ["segment", "a.png", "-o", "out", "--resume", "--overwrite"],
         ["evaluate", "a.png"],
         ["train", "a", "b", "--class", "axon:orange"],
         ["train", "a", "b", "--class", ":#000000"],
@@ -197,7 +199,7 @@ def test_a_bug_in_a_file_does_not_stop_the_others_either(
             raise ZeroDivisionError("surprise")
         return read_image(path)
 
-    monkeypatch.setattr(files, "read_image", fail_once)
+    monkeypatch.setattr(batch_files, "read_image", fail_once)
     assert segment(pictures, model=model_file, out=tmp_path / "out") == 1
     assert names(tmp_path / "out") == ["b_labels.ome.tif"]
     error = capsys.readouterr().err
@@ -217,6 +219,25 @@ def test_results_are_replaced_only_on_request(
     assert "--overwrite" in capsys.readouterr().err
     assert segment(pictures, "--overwrite", model=model_file, out=out) == 0
     assert read_image(out / "a_labels.ome.tif").array.shape == IMAGE.shape
+
+
+def test_what_is_done_is_skipped(
+    pictures: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert segment(pictures, "--save", "table,geojson", model=model_file, out=out) == 0
+    kinds = ("labels.ome.tif", "outlines.geojson", "table.csv")
+    assert names(out) == [f"{name}_{kind}" for name in "ab" for kind in kinds]
+    (out / "b_labels.ome.tif").unlink()
+    capsys.readouterr()
+    assert segment(pictures, "--save", "table", "--resume", model=model_file, out=out) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "(done before)" in told[0]
+    assert "b_labels.ome.tif" in told[1]
+    assert told[2] == "sa2net: 1 done before, 1 of 2 done"
+    options = ("--resume", "--threshold", "0.3")
+    assert segment(pictures, *options, model=model_file, out=out) == 1
+    assert "threshold" in capsys.readouterr().err
 
 
 def test_the_folder_of_the_images_can_be_the_output(pictures: Path, model_file: str) -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         import_checkpoint,
         join_models,
         load_model,
+        measure,
         segment,
+        segment_files,
         suggest_start,
         train,
     )
@@ -31,7 +33,9 @@ __all__ = [
     "import_checkpoint",
     "join_models",
     "load_model",
+    "measure",
     "segment",
+    "segment_files",
     "suggest_start",
     "train",
 ]
@@ -43,7 +47,9 @@ _HOMES = {
     "import_checkpoint": "api",
     "join_models": "api",
     "load_model": "api",
+    "measure": "api",
     "segment": "api",
+    "segment_files": "api",
     "suggest_start": "api",
     "train": "api",
 }

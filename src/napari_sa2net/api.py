@@ -8,16 +8,21 @@ are given as Python warnings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .driving import EventHandler, download, drive
 from .engine import devices, evaluation, inference, joining, official, weights
+from .engine.batch.files import Batch, BatchResult, Existing
+from .engine.batch.files import segment_files as batch_steps
 from .engine.evaluation import Evaluation
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
-from .engine.options import resolve_options
+from .engine.measuring.objects import channels_of, objects_of
+from .engine.measuring.table import Table
+from .engine.measuring.table import measure as measuring_steps
+from .engine.options import file_options, resolve_options
 from .engine.training import recipes
 from .engine.weights import Model
 from .tuning import fine_tune, suggest_start
@@ -28,7 +33,9 @@ __all__ = [
     "import_checkpoint",
     "join_models",
     "load_model",
+    "measure",
     "segment",
+    "segment_files",
     "suggest_start",
     "train",
 ]
@@ -166,9 +173,84 @@ def segment(
     return drive(work, "Segmenting", progress, on_event)
 
 
-def file_options(image: ImageFile) -> dict[str, Any]:
-    """Return the options that an image file itself tells: axes, colours and pixel size."""
-    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+def segment_files(
+    images: str | Path | Iterable[str | Path],
+    output: str | Path,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    save: Sequence[str] = ("table",),
+    existing: Existing = "resume",
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> BatchResult:
+    """Segment many image files and write labels and measurements into a folder.
+
+    Parameters
+    ----------
+    images
+        A file, a folder or a pattern, or several.
+    output
+        Folder for the results, as ``sa2net segment`` writes them.
+    save
+        What to write besides the labels: ``"table"``, ``"geojson"``, ``"rois"``,
+        ``"probabilities"``, ``"stages"``, ``"attention"``, ``"disagreement"``.
+    existing
+        ``"resume"`` skips what is done with the same model and settings, ``"replace"`` makes
+        it again, ``"keep"`` counts it as failed.
+    **options
+        As for :func:`segment`.
+
+    Returns
+    -------
+    BatchResult
+        With ``done``, ``skipped`` and ``failed``; a file that fails does not stop the others.
+
+    Raises
+    ------
+    InputError, SA2NetError
+        If an option does not fit, or nothing can be written into the folder.
+    """
+    loaded = _ready(model, progress, on_event)
+    batch = Batch(Path(output), tuple(save), existing, {**options, "device": device})
+    paths = [images] if isinstance(images, (str, Path)) else images
+    return drive(batch_steps(paths, loaded, batch), "Segmenting", progress, on_event)
+
+
+def measure(result: Segmentation, image: Any = None) -> Table:
+    """Measure the objects of a segmentation.
+
+    Parameters
+    ----------
+    result
+        As :func:`segment` returned it.
+    image
+        What was segmented, to measure the intensity of its channels: an array with the axes
+        that ``segment`` was given, an ``ImageFile``, or a path, which also tells the pixel size.
+
+    Returns
+    -------
+    dict
+        Columns, see :func:`napari_sa2net.engine.measuring.table.measure`.
+
+    Raises
+    ------
+    InputError
+        If image and result do not belong together.
+    """
+    file = read_image(image) if isinstance(image, (str, Path)) else image
+    sizes: dict[str, float] = {}
+    given = result.options.pixel_size
+    if given is not None:
+        sizes = dict(zip("YX", given if isinstance(given, tuple) else (given, given), strict=True))
+    channels = None
+    if isinstance(file, ImageFile):
+        channels = channels_of(file.array, file.axes, rgb=file.rgb, names=file.channel_names)
+        sizes = {**file.calibration, **sizes}
+    elif file is not None:
+        channels = channels_of(file, result.options.axes or "", rgb=result.options.rgb)
+    return drive(measuring_steps(objects_of(result), channels, sizes), "", False, None)
 
 
 def train(

@@ -89,6 +89,16 @@ def test_axes_are_brought_to_rows_and_columns_last(tmp_path: Path) -> None:
     assert np.array_equal(image.array, labels.transpose(2, 0, 1))
 
 
+def test_ome_tiff_tells_the_names_of_its_channels(tmp_path: Path, grey: np.ndarray) -> None:
+    stack = np.stack([grey, grey])
+    named = write_image(tmp_path / "n.ome.tif", stack, "CYX", channel_names=("DAPI", "actin"))
+    assert read_image(named).channel_names == ("DAPI", "actin")
+    plain = write_image(tmp_path / "p.ome.tif", stack, "CYX")
+    assert not any(read_image(plain).channel_names)
+    tifffile.imwrite(tmp_path / "t.tif", grey)
+    assert read_image(tmp_path / "t.tif").channel_names == ()
+
+
 def test_float16_maps_are_written_as_ome_allows(tmp_path: Path) -> None:
     maps = np.linspace(0, 1, 4 * 5 * 6, dtype=np.float16).reshape(4, 5, 6)
     path = write_image(tmp_path / "m.ome.tif", maps, "CYX", channel_names=["a", "b", "c", "d"])
@@ -235,10 +245,13 @@ def _make_zarr(path: Path, version: str) -> np.ndarray:
         for name, scale in (("0", [1, 2, 0.5, 500]), ("1", [1, 2, 1, 1000]))
     ]
     multiscales = [{"axes": AXES, "datasets": levels, "version": version}]
+    channels = {"channels": [{"label": "DAPI"}, {"color": "00ff00"}]}
     if version == "0.4":
         group.attrs["multiscales"] = multiscales
+        group.attrs["omero"] = channels
     else:
-        group.attrs["ome"] = {"version": version, "multiscales": multiscales}
+        described = {"version": version, "multiscales": multiscales, "omero": channels}
+        group.attrs["ome"] = described
     return data
 
 
@@ -249,6 +262,7 @@ def test_ome_zarr(tmp_path: Path, version: str) -> None:
     image = read_image(tmp_path / "a.ome.zarr")
     assert (image.axes, image.kind, image.name) == ("CZYX", "OME-Zarr", "a")
     assert image.calibration == pytest.approx({"Z": 2, "Y": 0.5, "X": 0.5})
+    assert image.channel_names == ("DAPI", "")
     assert not isinstance(image.array, np.ndarray)
     assert np.array_equal(np.asarray(image.array[1, 2]), data[1, 2])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_sa2net.engine.batch.events import BatchResult, FileEnded, FileStarted
 from napari_sa2net.engine.cards import ClassInfo, Figure, ModelCard
+from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import Event, Progress, run
 from napari_sa2net.engine.instances import features
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.relabelling import relabel, relabel_steps
 from napari_sa2net.engine.segmentation import Segmentation, SegmentOptions
-from napari_sa2net.gui.segmenting.backend import DeviceChosen, Ran, Request
+from napari_sa2net.gui.segmenting.backend import DeviceChosen, FolderRequest, Ran, Request
 
 CARD = ModelCard(
     name="fake",
@@ -48,6 +51,7 @@ class FakeBackend:
         self.gate.set()
         self.error: Exception | None = None
         self.requests: list[Request] = []
+        self.folders: list[FolderRequest] = []
         self.relabelled: list[tuple[Any, Any]] = []
         self.running = 0
         self.fetched: list[str] = []
@@ -121,6 +125,28 @@ class FakeBackend:
             count = {"probabilities": 2, "disagreement": 0}.get(name, 4)
             maps[name] = np.stack([part] * count) if count else part
         return Ran(done, maps)
+
+    def segment_folder(self, request: FolderRequest) -> Generator[Event, None, BatchResult]:
+        """Pretend to segment the files of a folder; those called "bad…" fail."""
+        self.folders.append(request)
+        self.running += 1
+        try:
+            paths = sorted(request.images.iterdir())
+            for number, path in enumerate(paths, start=1):
+                yield FileStarted(path, number, len(paths))
+                for tile in (1, 2):
+                    yield Progress(tile, 2, "tile")
+                    self.gate.wait(10)
+                if self.error is not None:
+                    raise self.error
+                ended = FileEnded(path, number, len(paths), "done", request.output, 3)
+                if path.name.startswith("bad"):
+                    error = InputError(f"{path.name} is no image.")
+                    ended = replace(ended, status="failed", error=error)
+                yield ended
+            return BatchResult()
+        finally:
+            self.running -= 1
 
     def relabel(self, segmentation: Any, settings: Any, index: Any) -> Generator[Event, None, Any]:
         """Label again, with the engine's own functions."""

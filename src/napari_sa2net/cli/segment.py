@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine.batch.events import FileEnded, FileStarted
+from ..engine.batch.kinds import KINDS
 from .common import (
     FAILED,
     Messages,
@@ -22,12 +23,10 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..engine.files import ImageFile
-    from ..engine.inference import Segmentation
-    from ..engine.weights import Model
+    from ..engine.events import Event
+    from ..progress import ProgressBar
 
-MAPS = ("stages", "probabilities", "attention", "disagreement")
-ENDINGS = {kind: f"_{kind}.ome.tif" for kind in ("labels", *MAPS)} | {"table": "_table.csv"}
+NOUNS = {"instances": ("object", "objects"), "classes": ("class", "classes")}
 
 
 def add_parser(commands: Any) -> None:
@@ -60,9 +59,25 @@ def add_parser(commands: Any) -> None:
         type=_kinds,
         default=(),
         metavar="WHAT,…",
-        help=f"write these as well: {', '.join(MAPS)}, table (index, class and area as CSV)",
+        help=f"write these as well: {', '.join(KINDS)} (table: measurements as CSV; geojson: "
+        "outlines for QuPath; rois: outlines for ImageJ)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume",
+        dest="existing",
+        action="store_const",
+        const="resume",
+        help="skip images whose results are there, made with the same model and settings",
+    )
+    existing.add_argument(
+        "--overwrite",
+        dest="existing",
+        action="store_const",
+        const="replace",
+        help="replace results that exist",
+    )
+    parser.set_defaults(existing="keep")
     parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
     add_common(parser)
     parser.set_defaults(run=run)
@@ -70,10 +85,10 @@ def add_parser(commands: Any) -> None:
 
 def _kinds(text: str) -> tuple[str, ...]:
     kinds = tuple(dict.fromkeys(text.lower().replace(",", " ").split()))
-    unknown = [kind for kind in kinds if kind not in (*MAPS, "table")]
+    unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown)} is not known: choose of {', '.join(MAPS)}, table"
+            f"{', '.join(unknown)} is not known: choose of {', '.join(KINDS)}"
         )
     return kinds
 
@@ -84,135 +99,73 @@ def run(arguments: argparse.Namespace) -> int:
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file: give a folder for the results with -o.")
     from .. import api
-    from ..engine.files import ensure_folder, list_images
+    from ..engine import events
+    from ..engine.batch.files import Batch, segment_files
     from ..progress import ProgressBar
 
-    ensure_folder(output)  # what cannot be written should fail now, not after the first image
     messages = Messages(arguments.quiet)
     with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
         model = api.load_model(arguments.model, on_event=bar)
     if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
         raise UsageError("--link is for objects: leave it out, or add  --result instances")
-    images = list_images(arguments.images, tuple(ENDINGS.values()))
-    failures = 0
-    for number, (path, name) in enumerate(zip(images, output_names(images), strict=True), 1):
-        count = f"[{number}/{len(images)}] " if len(images) > 1 else ""
-        try:
-            with ProgressBar(f"{count}{path.name}", messages) as bar:
-                written = _one(path, name, model, arguments, bar)
-        except Exception as error:  # one bad file must not stop the others
-            report(error, arguments.debug, str(path))
-            failures += 1
-        else:
-            if not arguments.quiet:
-                print(f"{count}{path} -> {written}", flush=True)
-    if failures:
-        done = len(images) - failures
-        print(f"sa2net: {failures} failed, {done} of {len(images)} done", file=sys.stderr)
-    return FAILED if failures else 0
-
-
-def _one(path: Path, name: str, model: Model, arguments: argparse.Namespace, bar: Any) -> str:
-    from .. import api
-    from ..engine.errors import InputError
-    from ..engine.files import read_image
-
-    kinds = ("labels", *arguments.save)
-    targets = {kind: arguments.output / f"{name}{ENDINGS[kind]}" for kind in kinds}
-    for target in targets.values():
-        if target.exists() and path.exists() and target.samefile(path):
-            raise InputError(f"The result would replace the image {path}: give another folder.")
-        if target.exists() and not arguments.overwrite:
-            raise InputError(f"{target} exists already: --overwrite replaces it.")
-    image = read_image(path)
     options = labelling_options(arguments)
-    if arguments.axes:
-        options["axes"] = arguments.axes
-        options["rgb"] = image.rgb and arguments.axes.endswith("C")
-    result = api.segment(
-        image,
-        model,
-        on_event=bar,
-        channels=arguments.channels,
-        link=arguments.link,
-        keep=frozenset(arguments.save) - {"table"},
-        **options,
-    )
-    _write(result, image, targets, arguments.pixel_size)
-    return f"{targets['labels']} {_count(result)}"
+    for name in ("axes", "channels", "link"):
+        options[name] = getattr(arguments, name)
+    batch = Batch(output, arguments.save, arguments.existing, options)
+    kind = arguments.result or model.card.result
+    with _Terminal(arguments, messages, NOUNS[kind]) as terminal:
+        result = events.run(segment_files(arguments.images, model, batch), terminal)
+    counts = [f"{len(result.failed)} failed"] if result.failed else []
+    counts += [f"{len(result.skipped)} done before"] if result.skipped else []
+    total = len(result.done) + len(result.skipped) + len(result.failed)
+    if counts:
+        counts.append(f"{len(result.done)} of {total} done")
+        file = sys.stderr if result.failed else sys.stdout
+        if result.failed or not arguments.quiet:
+            print(f"sa2net: {', '.join(counts)}", file=file)
+    return FAILED if result.failed else 0
 
 
-def _count(result: Segmentation) -> str:
-    numbers = result.features.get("index", ())
-    words = {"instances": ("object", "objects"), "classes": ("class", "classes")}
-    return f"({len(numbers)} {words[result.labelling.result][len(numbers) != 1]})"
+class _Terminal:
+    """Shows the events of a batch: a bar for the file at work, a line for each that is over."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, messages: Messages, nouns: tuple[str, str]
+    ) -> None:
+        self._arguments, self._messages, self._nouns = arguments, messages, nouns
+        self._bar: ProgressBar | None = None
+
+    def __call__(self, event: Event) -> None:
+        from ..progress import ProgressBar
+
+        if isinstance(event, FileStarted):
+            self._bar = ProgressBar(f"{_count(event)}{event.path.name}", self._messages)
+        elif isinstance(event, FileEnded):
+            self.close()
+            self._tell(event)
+        elif self._bar is not None:
+            self._bar(event)
+
+    def _tell(self, event: FileEnded) -> None:
+        if event.error is not None:
+            report(event.error, self._arguments.debug, str(event.path))
+        elif not self._arguments.quiet:
+            how = f"({event.found} {self._nouns[event.found != 1]})"
+            how = "(done before)" if event.status == "skipped" else how
+            print(f"{_count(event)}{event.path} -> {event.target} {how}", flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def _write(
-    result: Segmentation, image: ImageFile, targets: dict[str, Path], pixel_size: float | None
-) -> None:
-    """Write the maps and the table first: where there are labels, everything is there."""
-    from ..engine.files import write_image, write_labels
-
-    sizes = dict(image.calibration)
-    if pixel_size:
-        sizes.update(Y=pixel_size, X=pixel_size)
-    sizes = {axis: size for axis, size in sizes.items() if axis in result.axes}
-    names: dict[str, Sequence[str]] = {
-        "probabilities": [entry.name for entry in result.card.classes],
-        "stages": [f"stage {i}" for i in range(1, 5)],
-        "attention": [f"attention {i}" for i in range(1, 5)],
-    }
-    for kind, target in targets.items():
-        if kind in MAPS:
-            array = getattr(result, kind)
-            axes = "C" * (array.ndim - len(result.axes)) + result.axes
-            write_image(target, array, axes, sizes, name=kind, channel_names=names.get(kind, ()))
-        elif kind == "table":
-            _write_table(target, result)
-    write_labels(targets["labels"], result.labels, result.axes, sizes, name="labels")
-
-
-def _write_table(target: Path, result: Segmentation) -> None:
-    import csv
-
-    from ..engine.files import replacing
-
-    with replacing(target) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(result.features)
-        writer.writerows(zip(*result.features.values(), strict=True))
-
-
-def output_names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for the results of each image, no two alike even where case is ignored.
-
-    It is the name without the ending; where several have the same, the ending, then the
-    folder, then a number sets them apart.
-    """
-    from ..engine.files import stem
-
-    def candidates(path: Path) -> Iterator[str]:
-        ending = path.name[len(stem(path)) :].replace(".", "_")
-        folder = path.resolve().parent.name
-        yield stem(path)
-        yield f"{stem(path)}{ending}"
-        yield f"{folder}_{stem(path)}"
-        yield f"{folder}_{stem(path)}{ending}"
-
-    options = [list(candidates(path)) for path in paths]
-    names: list[str] = []
-    taken: set[str] = set()
-    for mine in options:
-        alone = (
-            c
-            for i, c in enumerate(mine)
-            if sum(c.lower() == other[i].lower() for other in options) == 1
-        )
-        name = base = next(alone, mine[-1])
-        number = 2
-        while name.lower() in taken:
-            name, number = f"{base}_{number}", number + 1
-        taken.add(name.lower())
-        names.append(name)
-    return names
+def _count(event: FileStarted | FileEnded) -> str:
+    return f"[{event.number}/{event.total}] " if event.total > 1 else ""

@@ -1,4 +1,4 @@
-"""Pixel sizes in micrometres, as TIFF, OME and ImageJ files state them."""
+"""Pixel sizes in micrometres, as TIFF, OME and ImageJ files state them, and names of channels."""
 
 from __future__ import annotations
 
@@ -64,12 +64,7 @@ def keep_known(sizes: Mapping[str, float | None]) -> Calibration:
 
 def from_ome(xml: str) -> Calibration:
     """Read the pixel size of the first image of an OME-XML description."""
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError as error:
-        logger.info("The OME description cannot be read: %s", error)
-        return {}
-    pixels = next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
+    pixels = _pixels(xml)
     if pixels is None:
         return {}
     return keep_known(
@@ -80,6 +75,24 @@ def from_ome(xml: str) -> Calibration:
             for axis in "ZYX"
         }
     )
+
+
+def channel_names(xml: str) -> tuple[str, ...]:
+    """Read the names of the channels of the first image of an OME-XML description."""
+    pixels = _pixels(xml)
+    if pixels is None:
+        return ()
+    channels = [e for e in pixels if e.tag.rpartition("}")[2] == "Channel"]
+    return tuple(channel.get("Name", "") for channel in channels)
+
+
+def _pixels(xml: str) -> ElementTree.Element | None:
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        logger.info("The OME description cannot be read: %s", error)
+        return None
+    return next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
 
 
 def from_imagej(metadata: Mapping[str, Any], resolution: tuple[Any, Any]) -> Calibration:

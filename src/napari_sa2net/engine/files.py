@@ -173,6 +173,7 @@ def write_image(
     *,
     name: str = "",
     channel_names: Sequence[str] = (),
+    description: str = "",
 ) -> Path:
     """Write an image or a map as compressed OME-TIFF with axes and pixel size.
 
@@ -191,6 +192,8 @@ def write_image(
         Name of the image within the file.
     channel_names
         Names of the channels, if ``axes`` has a ``C``.
+    description
+        Stands in the file as the image's description.
     """
     array = np.asarray(array)
     if len(axes) != array.ndim or not {"Y", "X"} <= set(axes) <= set("TZCYX"):
@@ -204,6 +207,8 @@ def write_image(
     metadata: dict[str, Any] = {"axes": "".join(axes[i] for i in order)}
     if name:
         metadata["Name"] = name
+    if description:
+        metadata["Description"] = description
     if channel_names and "C" in axes:
         metadata["Channel"] = {"Name": list(channel_names)}
     sizes = sizes or {}
@@ -234,12 +239,13 @@ def write_labels(
     pixel_size: Calibration | tuple[float, float] | float | None = None,
     *,
     name: str = "",
+    description: str = "",
 ) -> Path:
     """Write labels as compressed OME-TIFF, in 16 bits where the numbers fit.
 
     Parameters
     ----------
-    path, axes, name
+    path, axes, name, description
         See :func:`write_image`.
     labels
         Integers, 0 background.
@@ -253,4 +259,4 @@ def write_labels(
     labels = np.asarray(labels)
     fits = labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**16)
     labels = labels.astype(np.uint16 if fits else np.int32)
-    return write_image(path, labels, axes, pixel_size, name=name)
+    return write_image(path, labels, axes, pixel_size, name=name, description=description)

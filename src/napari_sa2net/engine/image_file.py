@@ -34,6 +34,8 @@ class ImageFile:
     path: Path = Path()
     kind: str = ""
     """``TIFF``, ``OME-TIFF``, ``ImageJ TIFF``, ``OME-Zarr``, ``PNG`` or ``JPEG``."""
+    channel_names: tuple[str, ...] = ()
+    """Names of the channels, where the file tells; empty text for one without a name."""
 
     @property
     def name(self) -> str:

@@ -142,15 +142,7 @@ class Planes:
         InputError
             If the image's source cannot be read.
         """
-        try:
-            raw = self._raw(i, window)
-        except Exception as error:  # a lazy array can raise anything at all
-            if isinstance(error, MemoryError):
-                raise
-            raise InputError(
-                f"Plane {i + 1} of {len(self)} of the image cannot be read: {error}. Check that "
-                "its file is still there and whole."
-            ) from error
+        raw = self._source(i, window)
         out = np.empty((len(raw), *raw[0].shape), np.float32)
         for source, target in zip(raw, out, strict=True):
             target[...] = _clean(source, self.exact or window is not None)
@@ -158,6 +150,27 @@ class Planes:
             weights = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of skimage's rgb2gray
             return np.tensordot(weights, out, 1)[None].astype(np.float32)
         return np.repeat(out, self.in_channels, axis=0) if len(out) < self.in_channels else out
+
+    def values(self, i: int) -> NDArray[Any]:
+        """Return :attr:`channels` of plane ``i`` as (C, H, W), with the image's own values.
+
+        Raises
+        ------
+        InputError
+            If the image's source cannot be read.
+        """
+        return np.stack(self._source(i, None))
+
+    def _source(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
+        try:
+            return self._raw(i, window)
+        except Exception as error:  # a lazy array can raise anything at all
+            if isinstance(error, MemoryError):
+                raise
+            raise InputError(
+                f"Plane {i + 1} of {len(self)} of the image cannot be read: {error}. Check that "
+                "its file is still there and whole."
+            ) from error
 
     def _raw(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
         where: dict[str, Any] = dict(zip(self.stack.plane_axes, self.index(i), strict=True))

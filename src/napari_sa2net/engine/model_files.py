@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -79,6 +80,28 @@ def model_bytes(model: Model) -> bytes:
         ) from error
     data: bytes = save(tensors, metadata=metadata)
     return data
+
+
+_NETWORK = (
+    "base_channels", "in_channels", "num_classes", "classes", "channels", "normalization",
+    "pixel_size", "diameter", "result",
+)  # fmt: skip
+"""Fields of a card that decide what a network makes of an image."""
+
+
+def model_digest(model: Model) -> str:
+    """Return 64 hexadecimal digits of what decides the results of a model.
+
+    These are its tensors and how it is fed; its name, its figures and where it came from are
+    not among it, so a model that was renamed or exported keeps its digest.
+    """
+    card = model.card.to_dict()
+    told = json.dumps({key: card.get(key) for key in _NETWORK}, sort_keys=True)
+    digest = hashlib.sha256(told.encode())
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, data: bytes, variable: str = "") -> None:

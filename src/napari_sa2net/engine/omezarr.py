@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,13 @@ def read_zarr(path: Path) -> ImageFile:
             f"collection, give the image inside it{f': it holds {inner}' if inner else '.'}"
         )
     try:
-        return _first_level(node, multiscales[0], path)
+        image = _first_level(node, multiscales[0], path)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(
             f"The description of {path.name} is incomplete ({type(error).__name__}: {error}): "
             "write it again as OME-Zarr 0.4 or 0.5."
         ) from error
+    return replace(image, channel_names=_channel_names(metadata.get("omero")))
 
 
 def _first_level(node: Any, multiscale: Mapping[str, Any], path: Path) -> ImageFile:
@@ -80,6 +82,13 @@ def _first_level(node: Any, multiscale: Mapping[str, Any], path: Path) -> ImageF
         by_axis = zip(axes, scale, units, strict=True)
         sizes = keep_known({a: micrometres(s, u) for a, s, u in by_axis if a in "ZYX"})
     return ImageFile(array, axes, calibration=sizes, path=path, kind="OME-Zarr")
+
+
+def _channel_names(described: Any) -> tuple[str, ...]:
+    channels = described.get("channels") if isinstance(described, Mapping) else None
+    if not isinstance(channels, Sequence):
+        return ()
+    return tuple(str(c.get("label", "")) if isinstance(c, Mapping) else "" for c in channels)
 
 
 def _scale(transformations: Sequence[Mapping[str, Any]] | None, ndim: int) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from .errors import InputError
+from .image_file import ImageFile
 from .inference import SegmentOptions
 from .instances import LabelSettings
 from .weights import ModelCard
@@ -43,3 +44,8 @@ def resolve_options(card: ModelCard, **options: Any) -> SegmentOptions:
             raise InputError(f"Give either labelling or {', '.join(settings)}, not both.")
         options["labelling"] = replace(card.labelling, **settings)
     return SegmentOptions(**options)
+
+
+def file_options(image: ImageFile) -> dict[str, Any]:
+    """Return the options that an image file itself tells: axes, colours and pixel size."""
+    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}

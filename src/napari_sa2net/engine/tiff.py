@@ -35,8 +35,9 @@ def read_tiff(path: Path) -> ImageFile:
         elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
             array = ~np.asarray(array) if array.dtype == bool else _inverted(np.asarray(array))
         sizes, kind = _tiff_calibration(tiff, page)
+        names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
     array, axes, rgb = _tiff_axes(array, letters)
-    return ImageFile(array, axes, rgb, sizes, path, kind)
+    return ImageFile(array, axes, rgb, sizes, path, kind, names)
 
 
 def _lazily(path: Path, series: Any) -> NDArray[Any]:

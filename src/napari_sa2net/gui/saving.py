@@ -21,7 +21,10 @@ from ..engine.files import write_image, write_labels
 from .layers import guess_layer_axes, note_of
 from .transforms import Transform, pixel_size
 
-FILE_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff);;TIFF (*.tif *.tiff)"
+FILE_FILTER = (
+    "OME-TIFF (*.ome.tif *.ome.tiff);;TIFF (*.tif *.tiff);;Measurements (*.csv);;"
+    "Outlines for QuPath (*.geojson);;Outlines for ImageJ (*.zip)"
+)
 """For a file dialog."""
 
 ENDINGS = (".tif", ".tiff")
@@ -101,8 +104,8 @@ def save_result(job: SaveJob, path: str | Path) -> Path:
         path = path.with_name(f"{path.name}.ome.tif")
     if path.suffix.lower() not in ENDINGS:
         raise InputError(
-            f"{path.name} does not end in .tif or .tiff, the formats results are saved in: "
-            f"save it for example as {path.stem}.ome.tif."
+            f"{path.name} does not end in .tif or .tiff, or in .csv, .geojson or .zip for what is "
+            f"told of labels: save it for example as {path.stem}.ome.tif."
         )
     if job.labels:
         write_labels(path, job.data, job.axes, job.sizes, name=job.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import InputError
-from . import layers, regions, saving
+from . import layers, measuring, regions, saving
 from .segmenting import results
 
 
@@ -116,8 +116,20 @@ class Writer:
             raise InputError("There is no result to save yet: press Segment first.")
         return layer, saving.default_name(layer)
 
-    def saving(self, layer: Any, path: Path) -> Callable[[], Path]:
-        """Copy ``layer`` now; the function returned writes the copy, in any thread."""
+    def saving(
+        self, viewer: Any, shown: Shown | None, layer: Any, path: Path
+    ) -> Callable[[], Path]:
+        """Copy ``layer`` now; the function returned writes the copy, in any thread.
+
+        What is written goes by the ending of ``path``: the layer itself, or of labels their
+        measurements or outlines.
+        """
+        if path.suffix.lower() in measuring.ENDINGS:
+            ours = shown if shown is not None and shown.layer is layer else None
+            image = ours.target.image if ours is not None else None
+            classes = ours.segmentation.card.classes if ours is not None else ()
+            measured = measuring.read_objects(viewer, layer, image, classes)
+            return lambda: measuring.save_objects(measured, path)
         job = saving.read_result(layer)
         return lambda: saving.save_result(job, path)
 

@@ -13,6 +13,10 @@ WHAT = {
         "An image is being segmented in the tab “Segment”: wait until that is done, or press "
         "Cancel there."
     ),
+    "folder": (
+        "A folder of images is being segmented: wait until that is done, or press Cancel in the "
+        "tab “Segment” (what is done is kept)."
+    ),
     "train": (
         "A model is being fine-tuned in the tab “Correct & fine-tune”: wait until that is done, "
         "or press Stop there (the best so far is kept). Preview works meanwhile."

@@ -10,7 +10,17 @@ from typing import Any, Literal
 from ...engine.events import Evaluated, Progress, StepDone
 
 Kind = Literal[
-    "idle", "segment", "preview", "download", "import", "save", "train", "keep", "look", "rank"
+    "idle",
+    "segment",
+    "preview",
+    "folder",
+    "download",
+    "import",
+    "save",
+    "train",
+    "keep",
+    "look",
+    "rank",
 ]
 
 

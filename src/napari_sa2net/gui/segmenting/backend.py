@@ -39,6 +39,22 @@ class Request:
 
 
 @dataclass(frozen=True)
+class FolderRequest:
+    """A folder of images to be segmented, checked and complete."""
+
+    images: Path
+    output: Path
+    save: tuple[str, ...]
+    """What is written besides the labels, of
+    :data:`~napari_sa2net.engine.batch.kinds.MEASURES`."""
+    replace: bool
+    """Make results again that are there; else what is done is skipped."""
+    model: str
+    options: dict[str, Any]
+    """See :func:`~napari_sa2net.engine.options.resolve_options`."""
+
+
+@dataclass(frozen=True)
 class Ran:
     """What a run gives."""
 
@@ -129,6 +145,20 @@ class Backend:
                 values = values[(..., *plane_slices(segmentation.axes, request.plane))]
             maps[name] = values
         return Ran(forget_maps(segmentation), maps)
+
+    def segment_folder(self, request: FolderRequest) -> Generator[Event, None, Any]:
+        """Segment a folder of images into files; returns a ``BatchResult``."""
+        yield Progress(0, 1, "step", "loading PyTorch and the model…")
+        from ...engine.batch.files import Batch, segment_files
+
+        model = yield from self._load(request.model)
+        batch = Batch(
+            request.output,
+            request.save,
+            "replace" if request.replace else "resume",
+            request.options,
+        )
+        return (yield from telling_device(segment_files([request.images], model, batch)))
 
     def relabel(
         self, segmentation: Any, settings: Any, index: tuple[int, ...] | None

@@ -22,14 +22,19 @@ from ..jobs.lifetime import owned_by
 from ..jobs.state import Kind, done_text
 from ..jobs.worker import Outcome, Task, Work
 from ..writer import Shown, Target, Writer
-from .backend import Backend, Ran, Request
+from .backend import Backend, FolderRequest, Ran, Request
+from .folder import FolderForm, FolderRun
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
     "preview": "Cancelled: the layers are as they were.",
+    "folder": "Stopped: what is done is kept. Start again to go on from there.",
     "download": "Cancelled: nothing was downloaded.",
 }
 """What is said of jobs that can be cancelled; the others take a moment and then are done."""
+
+FAILURES = 10
+"""Files of a folder whose failure is told in the tab; its window lists all."""
 
 
 class SegmentController(JobHost):
@@ -50,19 +55,21 @@ class SegmentController(JobHost):
         self.shown: Shown | None = None
         self.form: dict[str, Any] = {}
         """What the window showed last, for when it is opened again."""
+        self.folder: FolderRun | None = None
+        """The folder that was segmented last, or is."""
+        self.folder_form = FolderForm()
+        """What its window showed last."""
         self.labelling: Any = None
         """The label settings wanted now: those of the sliders."""
         self._relabel: Task | None = None
         self._pending: tuple[Any, tuple[int, ...] | None] | None = None
 
-    # --- the five jobs ---------------------------------------------------------------------
+    # --- the jobs --------------------------------------------------------------------------
 
     def segment(self, request: Request, target: Target) -> None:
         """Run the network on an image and write what comes back."""
         self.labelling = request.labelling
-        asked = request.options.get("device", "auto")
-        if asked != self.device_asked:
-            self.device, self.device_asked = "", asked
+        self._ask_device(request.options)
         started = time.monotonic()
 
         def finish(ran: Ran) -> None:
@@ -73,13 +80,24 @@ class SegmentController(JobHost):
             self.labels_wanted(self.labelling, settled=True)
 
         kind: Kind = "preview" if target.preview else "segment"
-        if kind == "segment" and not self.state.busy:
-            try:
-                heavy.begin(self._viewer(), kind)
-            except InputError as error:
-                self.fail(error)
-                return
-        self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+        if kind == "preview" or self._begin(kind):
+            self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+
+    def segment_folder(self, request: FolderRequest) -> None:
+        """Segment a folder of images into files."""
+
+        def finish(_: Any) -> None:
+            for line in run.failures[:FAILURES]:
+                self.note(line, "error")
+            self.note(f"Folder: {run.summary}. The results are in {run.output}.")
+
+        if self.state.busy or not self._begin("folder"):
+            return
+        self._ask_device(request.options)
+        run = self.folder = FolderRun(request.output)
+        self._start(
+            "folder", lambda: self.backend.segment_folder(request), finish, "SA2-Net: folder"
+        )
 
     def download(self, name: str) -> None:
         """Download a model."""
@@ -102,7 +120,7 @@ class SegmentController(JobHost):
     def save(self, layer: Any, path: Path) -> None:
         """Save a result layer as it is now, a person's edits included."""
         try:
-            write = self.writer.saving(layer, path)
+            write = self.writer.saving(self._viewer(), self.shown, layer, path)
         except Exception as error:
             self.fail(error)
             return
@@ -184,6 +202,33 @@ class SegmentController(JobHost):
             return
         self.notes = []
         self._run(kind, work, finish, description)
+
+    def _begin(self, kind: Kind) -> bool:
+        """Claim the viewer for a heavy job; say why if another one runs."""
+        if self.state.busy:
+            return False
+        try:
+            heavy.begin(self._viewer(), kind)
+        except InputError as error:
+            self.fail(error)
+            return False
+        return True
+
+    def _ask_device(self, options: dict[str, Any]) -> None:
+        asked = options.get("device", "auto")
+        if asked != self.device_asked:
+            self.device, self.device_asked = "", asked
+
+    def _on_other(self, event: Event) -> None:
+        if self.state.kind == "folder" and self.folder is not None:
+            self.folder.take(event)
+            self.changed.emit()
+
+    def _show(self, text: str, done: int, total: int) -> None:
+        if self.state.kind == "folder" and self.folder is not None and self.folder.total:
+            text = f"{self.folder.at}: {text}"
+            done, total = self.folder.number - 1, self.folder.total
+        super()._show(text, done, total)
 
     def _ended(self, kind: Kind, outcome: Outcome, finish: Finish) -> None:
         if outcome.status == "cancelled" and not self._closed:

@@ -35,6 +35,7 @@ from ..scale_field import ScaleField
 from ..watching import watch
 from ..writer import Target
 from . import results
+from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
 from .model_manager import ask_for_model_file
 from .model_panel import ModelPanel
@@ -61,6 +62,7 @@ VERBS = {
     "idle": "",
     "segment": "Segmenting",
     "preview": "Preview",
+    "folder": "Folder",
     "download": "Downloading",
     "import": "Importing",
     "save": "Saving",
@@ -103,6 +105,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.segment = QPushButton("&Segment")
         self.cancel = QPushButton("&Cancel")
         self.save = QPushButton("Save result…")
+        self.folder = FolderButton(controller, self.choices, self._model_is_here)
         self.progress = QProgressBar()
         self.status = QLabel()
         self.messages = MessageArea()
@@ -120,7 +123,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.cancel.setToolTip("Stop the running job, at the latest after the tile at work.")
         self.save.setToolTip(
             "<qt>Save the selected result layer (or the last labels) as TIFF or OME-TIFF with "
-            "its pixel size.</qt>"
+            "its pixel size; of labels also the measurements as CSV, or the outlines for QuPath "
+            "or ImageJ.</qt>"
         )
         for name, (_, tip) in KEEP.items():
             self.keep[name].setToolTip(f"<qt>{tip}</qt>")
@@ -156,7 +160,10 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
         layout.addWidget(self.messages)
-        layout.addWidget(self.save)
+        below = QHBoxLayout()
+        below.addWidget(self.save, 1)
+        below.addWidget(self.folder, 1)
+        layout.addLayout(below)
 
     def _extras(self) -> QGroupBox:
         box = QGroupBox("Also show")
@@ -201,6 +208,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             labelling=self.labelling.value(),
             flips=self.model.flips.isChecked(),
         )
+
+    def _model_is_here(self) -> bool:
+        return self.model.entry is not None and self.model.entry.status != "remote"
 
     def _restore(self) -> None:
         form = self.controller.form

@@ -1,0 +1,1 @@
+"""Many image files, one after another: segmented, measured and written."""

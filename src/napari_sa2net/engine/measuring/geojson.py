@@ -1,0 +1,77 @@
+"""Outlines as GeoJSON, the way QuPath imports and exports objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from ..cards import ClassInfo
+from ..events import Event, Progress
+from ..files import replacing
+from .objects import Objects
+from .outlines import Outline, Polygon, plane_outlines
+
+EVERY_CHANNEL = -1
+"""QuPath's number of no channel in particular."""
+
+
+def write_geojson(path: str | Path, objects: Objects) -> Generator[Event, None, Path]:
+    """Write the outlines of objects as a GeoJSON FeatureCollection, a plane at a time.
+
+    Coordinates are pixels; the corner of the first pixel is (0, 0). Every object of a plane is
+    a feature with its number as ``name``, and with the name and colour of its class. Objects
+    become detections in QuPath, regions of a class annotations. QuPath's ``plane`` tells Z and
+    time. An existing file is replaced, only when the new one is complete.
+
+    Yields
+    ------
+    Event
+        A :class:`Progress` after each plane.
+
+    Raises
+    ------
+    SA2NetError
+        If the file cannot be written; nothing is left behind then.
+    """
+    path, count = Path(path), len(objects.stack)
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        comma = "\n"
+        for number in range(count):
+            for outline in plane_outlines(objects, number):
+                feature = _feature(outline, objects, objects.place(number))
+                file.write(comma + json.dumps(feature, ensure_ascii=False))
+                comma = ",\n"
+            yield Progress(number + 1, count, "plane", "tracing outlines")
+        file.write("\n]}\n")
+    return path
+
+
+def _feature(outline: Outline, objects: Objects, place: dict[str, int]) -> dict[str, Any]:
+    parts = [_closed(polygon) for polygon in outline.polygons]
+    geometry: dict[str, Any] = {"type": "Polygon", "coordinates": parts[0]}
+    if len(parts) > 1:
+        geometry = {"type": "MultiPolygon", "coordinates": parts}
+    if place:
+        geometry["plane"] = {
+            "c": EVERY_CHANNEL, "z": place.get("Z", 0), "t": place.get("T", 0)
+        }  # fmt: skip
+    properties: dict[str, Any] = {
+        "objectType": "annotation" if objects.regions else "detection",
+        "name": str(outline.number),
+    }
+    info = objects.info(outline.number)
+    if info.name:
+        properties["classification"] = {"name": info.name, "color": _rgb(info)}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def _closed(polygon: Polygon) -> list[list[tuple[int, int]]]:
+    """Return the rings with the first corner repeated, as GeoJSON wants them."""
+    return [[*ring, ring[0]] for ring in polygon]
+
+
+def _rgb(info: ClassInfo) -> list[int]:
+    return [int(info.color[at : at + 2], 16) for at in (1, 3, 5)]

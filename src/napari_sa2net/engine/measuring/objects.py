@@ -1,0 +1,122 @@
+"""What is measured and outlined: labels, with what their numbers stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..axes import Stack, check_axes
+from ..cards import ClassInfo
+from ..errors import InputError
+from ..images import Planes, to_planes
+from ..segmentation import Segmentation
+
+_UNKNOWN = ClassInfo("")
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """Labels, and what their numbers stand for.
+
+    Raises
+    ------
+    InputError
+        If the axes do not fit the labels.
+    """
+
+    labels: NDArray[Any]
+    """Whole numbers over :attr:`axes`, 0 background."""
+    axes: str
+    """A letter of ``"TZYX"`` for each axis of the labels."""
+    classes: tuple[ClassInfo, ...] = ()
+    """The classes there are, background first."""
+    class_of: Mapping[int, int] = field(default_factory=dict)
+    """The class of each number, as far as it is known."""
+    through_z: bool = False
+    """Whether a number in several planes of a Z-stack is one object; else each plane has its
+    own."""
+    regions: bool = False
+    """Whether the numbers are classes, not objects."""
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes, self.labels.shape)
+        if "C" in self.axes:
+            raise InputError(f"Labels have no channels, but their axes are {self.axes}.")
+        if "Z" not in self.axes:
+            object.__setattr__(self, "through_z", False)
+
+    @property
+    def stack(self) -> Stack:
+        """Shape and planes of the labels."""
+        return Stack(self.axes, self.labels.shape)
+
+    def place(self, plane: int) -> dict[str, int]:
+        """Return where a plane lies along ``T`` and ``Z``, as far as there are these axes."""
+        stack = self.stack
+        return dict(zip(stack.plane_axes, stack.index(plane), strict=True))
+
+    def info(self, number: int) -> ClassInfo:
+        """Return the class of a number; one without a name where it is not known."""
+        known = self.class_of.get(number, -1)
+        return self.classes[known] if 0 <= known < len(self.classes) else _UNKNOWN
+
+
+def objects_of(result: Segmentation) -> Objects:
+    """Return the objects of a segmentation."""
+    numbers, classes = result.features["index"], result.features["class"]
+    settings = result.labelling
+    regions = settings.result == "classes"
+    return Objects(
+        result.labels,
+        result.axes,
+        result.card.classes,
+        dict(zip(numbers.tolist(), classes.tolist(), strict=True)),
+        through_z=settings.link == "z" and not regions,
+        regions=regions,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """All channels of an image, read a plane at a time. Made by :func:`channels_of`."""
+
+    planes: Planes
+    names: tuple[str, ...]
+    """Of the channels; none alike."""
+
+
+def channels_of(image: Any, axes: str, *, rgb: bool = False, names: Sequence[str] = ()) -> Channels:
+    """Prepare an image for measuring the intensity of its channels.
+
+    Parameters
+    ----------
+    image
+        A NumPy, dask or zarr array.
+    axes
+        A letter of ``"TZCYX"`` for each of its axes.
+    rgb
+        Whether the channels are colours.
+    names
+        Of the channels. Without them they are numbered from 0, or named by their colours.
+    """
+    count = int(image.shape[axes.index("C")]) if "C" in axes else 1
+    if not any(names) and rgb and count in (3, 4):
+        names = ("red", "green", "blue", "alpha")[:count]
+    numbers = [str(number) for number in range(count)]
+    unique: list[str] = []
+    for number, given in zip(numbers, [*map(str, names), *[""] * count], strict=False):
+        name = given.strip()
+        unique.append(number if not name or name in (*unique, *numbers) else name)
+    planes = to_planes(image, axes, range(count), count, rgb=rgb)
+    return Channels(planes, tuple(unique))
+
+
+def values_of(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return (C, H, W) as (H, W, C) in a type that sums and means can be made of."""
+    wide = {"b": np.uint8, "f": np.float64}.get(plane.dtype.kind)
+    values = plane if wide is None else plane.astype(wide)
+    return np.moveaxis(values, 0, -1)

@@ -1,0 +1,111 @@
+"""A folder of images: what is asked for, and how it goes. No widgets here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...engine.batch.events import FileEnded, FileStarted
+from ...engine.errors import InputError
+from ..image_panel import parse_channels
+from ..jobs.worker import describe_error
+from ..resolve import Choices
+from .backend import FolderRequest
+
+
+@dataclass(frozen=True)
+class FolderForm:
+    """What the window "Folder of images" shows."""
+
+    images: str = ""
+    output: str = ""
+    channels: str = ""
+    save: tuple[str, ...] = ("table",)
+    replace: bool = False
+
+
+def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderRequest:
+    """Return what to run, from what is typed there and chosen in the tab.
+
+    Parameters
+    ----------
+    choices, form
+        Of the tab "Segment" and of the window.
+    here
+        Whether the model need not be downloaded first.
+
+    Raises
+    ------
+    InputError
+        If something is missing or does not fit.
+    """
+    if choices.card is None:
+        raise InputError("There is no model: press “Import a model file…” in the tab.")
+    if not here:
+        raise InputError(
+            f"The model “{choices.card.name}” is not here yet: press Download in the tab first."
+        )
+    images = Path(form.images.strip()).expanduser()
+    if not form.images.strip() or not images.is_dir():
+        raise InputError(f"“{form.images}” is no folder: choose the one with the images.")
+    if not form.output.strip():
+        raise InputError("Choose a folder for the results.")
+    options = {
+        "labelling": choices.labelling,
+        "device": choices.device,
+        "diameter": choices.diameter,
+        "channels": parse_channels(form.channels),
+        "flips": choices.flips,
+    }
+    output = Path(form.output.strip()).expanduser()
+    return FolderRequest(images, output, form.save, form.replace, choices.card.name, options)
+
+
+@dataclass
+class FolderRun:
+    """How far a folder is."""
+
+    output: Path
+    number: int = 0
+    """Of the file at work, from 1 on."""
+    total: int = 0
+    name: str = ""
+    """Of the file at work."""
+    lines: list[str] = field(default_factory=list)
+    """One for each file that is over."""
+    failures: list[str] = field(default_factory=list)
+    """Why files failed."""
+    counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
+
+    def take(self, event: Any) -> None:
+        """Take note of an event of the batch."""
+        if isinstance(event, FileStarted):
+            self.number, self.total, self.name = event.number, event.total, event.path.name
+        elif isinstance(event, FileEnded):
+            self.counts[event.status] += 1
+            name = event.path.name
+            if event.error is not None:
+                reason = describe_error(event.error)
+                self.failures.append(reason if name in reason else f"{name}: {reason}")
+                self.lines.append(f"✗ {self.failures[-1]}")
+            elif event.status == "skipped":
+                self.lines.append(f"– {name}: done before")
+            else:
+                self.lines.append(f"✓ {name}: {event.found} found")
+
+    @property
+    def at(self) -> str:
+        """Which file is at work, in words."""
+        return f"{self.name} ({self.number} of {self.total})" if self.total else ""
+
+    @property
+    def summary(self) -> str:
+        """How the files went, in words."""
+        counts = self.counts
+        parts = [f"{counts['done']} done"]
+        parts += [f"{counts['skipped']} done before"] * bool(counts["skipped"])
+        parts += [f"{counts['failed']} failed"] * bool(counts["failed"])
+        left = self.total - sum(counts.values())
+        parts += [f"{left} not done"] * (left > 0)
+        return ", ".join(parts)
