@@ -246,7 +246,7 @@ def test_train_saves_what_the_recipe_makes(
     monkeypatch.setattr(api.recipes, "train", fake, raising=False)
     out = tmp_path / "new.safetensors"
     model = api.train("r.toml", tmp_path, out, "cpu", checkpoint=tmp_path / "state.pt")
-    assert given == ["r.toml", tmp_path, "cpu", tmp_path / "state.pt"]
+    assert given == ["r.toml", tmp_path, "cpu", tmp_path / "state.pt", None]
     assert model is tiny_model
     assert api.load_model(out).card.num_classes == 3
 
