@@ -50,16 +50,18 @@ def _flood(
     return np.where(inside, flooded.astype(np.int32) + np.int32(first), parts)
 
 
-def split_by_distance(parts: Labels) -> Labels:
+def split_by_distance(parts: Labels, radius: float | None = None) -> Labels:
     """Split parts at their necks: watershed on the distance from the background.
 
     For models without a boundary class. Two peaks of the distance count as two objects
-    when they are farther apart than 1.2 times the median object radius.
+    when they are farther apart than 1.2 times the median object radius, or than 1.2 times
+    ``radius`` if given.
     """
-    distance = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
+    distance = _distance(parts)
     smooth = ndimage.gaussian_filter(distance, 1.0)
-    radii = ndimage.maximum(distance, parts, np.arange(1, int(parts.max()) + 1))
-    reach = max(1, round(1.2 * float(np.median(radii))))
+    if radius is None:
+        radius = float(np.median(part_radii(parts, distance)))
+    reach = split_reach(radius)
     summit = ndimage.maximum_filter(smooth, size=2 * reach + 1)
     seeds = np.empty(parts.shape, np.int32)
     ndimage.label((smooth == summit) & (parts > 0), _EIGHT, output=seeds)
@@ -68,6 +70,24 @@ def split_by_distance(parts: Labels) -> Labels:
     part_of[seeds[seeded]] = parts[seeded]
     seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max()) + 1)
     return _flood(parts, seeds, seeds_in > 1, -smooth)
+
+
+def split_reach(radius: float) -> int:
+    """Return how many pixels apart two peaks of the distance must be to be two objects."""
+    return max(1, round(1.2 * radius))
+
+
+def part_radii(parts: Labels, distance: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Return the largest distance from the background in each part 1 … n."""
+    if distance is None:
+        distance = _distance(parts)
+    numbers = np.arange(1, int(parts.max(initial=0)) + 1)
+    return np.asarray(ndimage.maximum(distance, parts, numbers), dtype=np.float32)
+
+
+def _distance(parts: Labels) -> NDArray[np.float32]:
+    distance: NDArray[np.float32] = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
+    return distance
 
 
 def drop_small(labels: Labels, min_size: int) -> Labels:
