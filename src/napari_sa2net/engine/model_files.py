@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -78,6 +79,11 @@ def model_bytes(model: Model) -> bytes:
         ) from error
     data: bytes = save(tensors, metadata=metadata)
     return data
+
+
+def model_sha256(model: Model) -> str:
+    """Return the hash of a model's file, or of the file it would give."""
+    return model.card.sha256 or hashlib.sha256(model_bytes(model)).hexdigest()
 
 
 def write_atomically(path: Path, data: bytes, variable: str = "") -> None:

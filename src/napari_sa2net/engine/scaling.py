@@ -154,9 +154,7 @@ def resample_part(
     from scipy import ndimage
 
     factors = np.divide(shape, new_shape)
-    offset = [
-        (s[0] + 0.5) * f - 0.5 - at for s, f, at in zip(spans, factors, starts, strict=True)
-    ]
+    offset = [(s[0] + 0.5) * f - 0.5 - at for s, f, at in zip(spans, factors, starts, strict=True)]
     sides = tuple(s[1] - s[0] for s in spans)
     out = np.empty((len(part), *sides), np.float32)
     for source, target in zip(part, out, strict=True):
