@@ -39,15 +39,23 @@ def split_by_seeds(
 def _flood(
     parts: Labels, seeds: Labels, crowded: NDArray[np.bool_], height: NDArray[np.float32]
 ) -> Labels:
-    """Divide the crowded parts among their seeds by watershed on ``height``."""
+    """Divide the crowded parts among their seeds by watershed on ``height``.
+
+    Each part is flooded on its own: which of two seeds of one height goes first would otherwise
+    depend on what else is in the plane.
+    """
     if not crowded.any():
         return parts
     from skimage.segmentation import watershed  # slow to import, and not always needed
 
-    inside = crowded[parts]
-    first = int(parts.max()) + 1
-    flooded = watershed(height, np.where(inside, seeds, 0), mask=inside)
-    return np.where(inside, flooded.astype(np.int32) + np.int32(first), parts)
+    out = parts.copy()
+    first = np.int32(parts.max() + 1)
+    for number, where in enumerate(ndimage.find_objects(parts), start=1):
+        if crowded[number]:
+            inside = parts[where] == number
+            flooded = watershed(height[where], np.where(inside, seeds[where], 0), mask=inside)
+            np.copyto(out[where], flooded.astype(np.int32) + first, where=inside)
+    return out
 
 
 def split_by_distance(parts: Labels, radius: float | None = None) -> Labels:
@@ -66,6 +74,9 @@ def split_by_distance(parts: Labels, radius: float | None = None) -> Labels:
     seeds = np.empty(parts.shape, np.int32)
     ndimage.label((smooth == summit) & (parts > 0), _EIGHT, output=seeds)
     seeded = seeds > 0
+    # Summits of two parts that touch by their corners are two.
+    pairs = np.stack([seeds[seeded], parts[seeded]])
+    seeds[seeded] = np.unique(pairs, axis=1, return_inverse=True)[1].ravel() + 1
     part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
     part_of[seeds[seeded]] = parts[seeded]
     seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max()) + 1)
