@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import evaluate, fine_tune, import_checkpoint, load_model, segment, train
+    from .api import (
+        evaluate,
+        fine_tune,
+        import_checkpoint,
+        load_model,
+        segment,
+        segment_to_zarr,
+        train,
+    )
     from .engine.network import SA2Net
 
     __version__: str
@@ -22,6 +30,7 @@ __all__ = [
     "import_checkpoint",
     "load_model",
     "segment",
+    "segment_to_zarr",
     "train",
 ]
 
@@ -32,6 +41,7 @@ _HOMES = {
     "import_checkpoint": "api",
     "load_model": "api",
     "segment": "api",
+    "segment_to_zarr": "api",
     "train": "api",
 }
 

@@ -14,6 +14,10 @@ from typing import Any
 
 from .driving import EventHandler, download, drive
 from .engine import devices, evaluation, inference, official, weights
+from .engine.blocks import job
+from .engine.blocks.job import ZarrResult
+from .engine.blocks.plan import BlockOptions
+from .engine.errors import InputError
 from .engine.evaluation import Evaluation
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
@@ -22,7 +26,15 @@ from .engine.training import recipes
 from .engine.weights import Model
 from .tuning import fine_tune
 
-__all__ = ["evaluate", "fine_tune", "import_checkpoint", "load_model", "segment", "train"]
+__all__ = [
+    "evaluate",
+    "fine_tune",
+    "import_checkpoint",
+    "load_model",
+    "segment",
+    "segment_to_zarr",
+    "train",
+]
 
 
 def load_model(
@@ -112,14 +124,86 @@ def segment(
         If the model or the device cannot be used.
     """
     loaded = _ready(model, progress, on_event)
-    if isinstance(image, (str, Path)):
-        image = read_image(image)
-    if isinstance(image, ImageFile):
-        options = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
-        image = image.array
+    image, _, options = _opened(image, options)
     resolved = resolve_options(loaded.card, device=device, **options)
     work = inference.segment(image, loaded, resolved)
     return drive(work, "Segmenting", progress, on_event)
+
+
+def segment_to_zarr(
+    image: Any,
+    output: str | Path,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    blocks: BlockOptions | None = None,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> ZarrResult:
+    """Segment an image of any size block by block, and write the labels as an OME-Zarr pyramid.
+
+    Memory does not grow with the image. The labels are those of :func:`segment` but for their
+    numbers.
+
+    Parameters
+    ----------
+    image
+        As for :func:`segment`; only windows of it are read.
+    output
+        The OME-Zarr folder to write. Until it is complete, it holds working files of up to
+        2 bytes a class and pixel and 4 more.
+    resume
+        Go on with a result that was interrupted; there need not be one.
+    overwrite
+        Replace a result that exists.
+    blocks
+        See :class:`~napari_sa2net.engine.blocks.plan.BlockOptions`.
+    **options
+        As for :func:`segment`, but for ``keep``, ``link``, ``map_planes`` and ``relabel``.
+
+    Returns
+    -------
+    ZarrResult
+        With ``labels``, a zarr array, ``count``, ``skipped`` and ``messages``.
+
+    Raises
+    ------
+    InputError
+        If the image or an option does not fit, or the output exists, or belongs to another
+        image, model or settings.
+    SA2NetError
+        If the model or the device cannot be used, or the output cannot be written.
+    """
+    loaded = _ready(model, progress, on_event)
+    array, sizes, options = _opened(image, options, output)
+    resolved = resolve_options(loaded.card, device=device, **options)
+    work = job.segment_to_zarr(
+        array, output, loaded, resolved, blocks, sizes=sizes, resume=resume, overwrite=overwrite
+    )
+    return drive(work, "Segmenting", progress, on_event)
+
+
+def _opened(
+    image: Any, options: dict[str, Any], output: str | Path | None = None
+) -> tuple[Any, dict[str, float], dict[str, Any]]:
+    """Return an image's array, its pixel sizes, and the options with what its file tells."""
+    if isinstance(image, (str, Path)):
+        image = read_image(image)
+    if not isinstance(image, ImageFile):
+        return image, {}, options
+    if output is not None:
+        written, read = Path(output).resolve(), image.path.resolve()
+        if written == read or written in read.parents or read in written.parents:
+            raise InputError(f"The result would replace the image {image.path}: give another name.")
+    known = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
+    sizes = dict(image.calibration)
+    if options.get("pixel_size"):
+        both = options["pixel_size"]
+        sizes["Y"], sizes["X"] = both if isinstance(both, (tuple, list)) else (both, both)
+    return image.array, sizes, known
 
 
 def file_options(image: ImageFile) -> dict[str, Any]:

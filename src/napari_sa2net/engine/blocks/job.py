@@ -42,12 +42,21 @@ class ZarrResult:
     """The OME-Zarr folder: int32 labels, full resolution first."""
     count: int
     """Objects; 0 if the labels are classes."""
+    result: str
+    """``instances`` or ``classes``."""
     tiles: int
     """Tiles of all planes."""
     skipped: int
     """Tiles that were left out because there is nothing in them."""
     messages: tuple[str, ...] = ()
     """What a person should know: choices, fallbacks, warnings."""
+
+    @property
+    def text(self) -> str:
+        """What was found, in words."""
+        if self.result == "classes":
+            return "classes"
+        return f"{self.count} object{'s' if self.count != 1 else ''}"
 
     @property
     def labels(self) -> Any:
@@ -123,8 +132,14 @@ def segment_to_zarr(
 def finished_result(store: Store) -> ZarrResult:
     """Return what a finished result says of itself."""
     made = store.attributes()[ATTRIBUTE]
-    messages = tuple(made["messages"])
-    return ZarrResult(store.path, made["objects"], made["tiles"], made["skipped_tiles"], messages)
+    return ZarrResult(
+        store.path,
+        made["objects"],
+        made["identity"]["settings"]["result"],
+        made["tiles"],
+        made["skipped_tiles"],
+        tuple(made["messages"]),
+    )
 
 
 class _Job:

@@ -15,12 +15,15 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """How the work is cut up. Nothing here changes the labels, but ``skip_empty``."""
+    """How the work is cut up. The size of blocks and chunks does not change the labels."""
 
     side: int = 2048
     """Side of a block in pixels, a multiple of ``chunk``. Memory goes with its square."""
     chunk: int = 512
     """Side of the output's chunks in pixels."""
+    largest: int = 2**23
+    """Most pixels of a bounding box on which a connected part is labelled as a whole. Memory
+    goes with it, about 60 bytes a pixel."""
     skip_empty: bool = False
     """Leave out tiles whose values hardly vary: there is nothing in them."""
 
@@ -30,11 +33,6 @@ class BlockOptions:
                 f"Blocks of {self.side} pixels do not fit chunks of {self.chunk}: the side of a "
                 "block must be a multiple of a chunk's, which is at least 16."
             )
-
-    @property
-    def largest(self) -> int:
-        """Most pixels of a bounding box on which one connected part is split as a whole."""
-        return 2 * self.side**2
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,8 @@ class Setup:
                 **(asdict(settings) if settings is not None else {}),
                 "zoom": self.preparation.zoom,
                 "planes": self.numbers,
-                "skip_empty": self.blocks.skip_empty,
             },
-            "blocks": {"side": self.blocks.side, "chunk": self.blocks.chunk},
+            "blocks": asdict(self.blocks),
         }
         return dict(json.loads(json.dumps(content)))
 
