@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         measure,
         segment,
         segment_files,
+        segment_to_zarr,
         suggest_start,
         train,
     )
@@ -36,6 +37,7 @@ __all__ = [
     "measure",
     "segment",
     "segment_files",
+    "segment_to_zarr",
     "suggest_start",
     "train",
 ]
@@ -50,6 +52,7 @@ _HOMES = {
     "measure": "api",
     "segment": "api",
     "segment_files": "api",
+    "segment_to_zarr": "api",
     "suggest_start": "api",
     "train": "api",
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.batch.events import FileEnded, FileStarted
 from ..engine.batch.kinds import KINDS
+from . import segment_zarr
 from .common import (
     FAILED,
     Messages,
@@ -44,7 +45,14 @@ def add_parser(commands: Any) -> None:
         metavar="IMAGE",
         help="TIFF, OME-TIFF, PNG, JPEG, OME-Zarr, folders of them, or patterns ('*.tif')",
     )
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help="where to write; NAME.zarr for one image of any size, block by block",
+    )
     add_model(parser)
     add_axes(parser)
     add_scale(parser)
@@ -78,6 +86,7 @@ def add_parser(commands: Any) -> None:
         help="replace results that exist",
     )
     parser.set_defaults(existing="keep")
+    segment_zarr.add_options(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
     add_common(parser)
     parser.set_defaults(run=run)
@@ -96,6 +105,8 @@ def _kinds(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Segment all images; return 0 if all went well, else 1."""
     output: Path = arguments.output
+    if segment_zarr.wanted(arguments):
+        return segment_zarr.run(arguments)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file: give a folder for the results with -o.")
     from .. import api

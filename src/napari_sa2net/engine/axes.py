@@ -160,6 +160,25 @@ class Stack:
         """Return where plane ``i`` lies along :attr:`plane_axes`."""
         return tuple(int(n) for n in np.unravel_index(i, self.lengths)) if self.lengths else ()
 
+    def numbers(self, wanted: Sequence[int] | None) -> tuple[int, ...]:
+        """Check numbers of planes; all of them if not given.
+
+        Raises
+        ------
+        InputError
+            If there is no such plane.
+        """
+        count = len(self)
+        if wanted is None:
+            return tuple(range(count))
+        outside = [number for number in wanted if not 0 <= number < count]
+        if outside or not wanted:
+            raise InputError(
+                f"There is no plane {outside[0] if outside else '()'}: the image has {count} "
+                f"plane(s), numbered 0 to {count - 1}."
+            )
+        return tuple(sorted(set(wanted)))
+
     def view(self, array: NDArray[Any], i: int) -> NDArray[Any]:
         """Return plane ``i`` (…, H, W) of an array (…, *shape), sharing its memory."""
         where = dict(zip(self.plane_axes, self.index(i), strict=True))

@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .devices import choose_device, is_out_of_memory
-from .errors import DeviceError, InputError, SA2NetError
+from .errors import DeviceError, SA2NetError
 from .events import Event, Message
-from .images import Planes, to_planes
 from .instances import LabelSettings, features, label_plane
 from .network import STAGES
-from .prediction import BATCHES, Plan, Predictor
-from .preparation import Preparation, needs_exact_values
+from .prediction import Plan, Predictor
+from .preparation import prepare
 from .relabelling import link_labels, put_plane, relabel, relabel_steps
-from .scaling import choose_zoom, resample, zoomed_shape
+from .scaling import resample, zoomed_shape
 from .segmentation import (
     LARGE,
     PlaneDone,
@@ -96,23 +95,14 @@ class _Job:
     def __init__(self, image: Any, model: Model, options: SegmentOptions) -> None:
         card = model.card
         self.model, self.card = model, card
-        self.planes: Planes = to_planes(
-            image,
-            options.axes,
-            options.channels,
-            model.network.in_channels,
-            rgb=options.rgb,
-            colour_order=card.colour_order,
-            exact=needs_exact_values(card.normalization),
-        )
+        self.preparation, self.zoom_text = prepare(image, card, options)
+        self.planes, self.zoom = self.preparation.planes, self.preparation.zoom
         self.stack = self.planes.stack
         self.settings = options.labelling or card.labelling
         self.options = replace(options, labelling=self.settings, axes=self.planes.axes)
         self.derived = derived_classes(card)
-        self.numbers = self._numbers(options.planes)
-        self.map_numbers = frozenset(self._numbers(options.map_planes))
-        self.zoom, self.zoom_text = choose_zoom(self.stack.plane_shape, card, options)
-        self.preparation = Preparation(self.planes, card, self.zoom)
+        self.numbers = self.stack.numbers(options.planes)
+        self.map_numbers = frozenset(self.stack.numbers(options.map_planes))
         self.messages: list[str] = []
 
     def run(self) -> Generator[Event, None, Segmentation]:
@@ -122,15 +112,7 @@ class _Job:
             yield self._say(self.zoom_text)
         yield from self._warn_of_size()
         self._allocate()
-        kind = choice.device.split(":")[0]
-        plan = Plan(
-            choice.device,
-            self.options.batch or BATCHES.get(kind, 1),
-            self.options.tile // 16 * 16,
-            self.options.discard,
-            self.options.blend,
-            self.options.flips,
-        )
+        plan = Plan.of(self.options, choice.device)
         predictor = Predictor(self.model.network, plan)
         try:
             yield from self._all_planes(predictor)
@@ -213,19 +195,6 @@ class _Job:
             messages=tuple(self.messages),
             version=__version__,
         )
-
-    def _numbers(self, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-        """Check numbers of planes; all of them if not given."""
-        count = len(self.stack)
-        if wanted is None:
-            return tuple(range(count))
-        outside = [number for number in wanted if not 0 <= number < count]
-        if outside or not wanted:
-            raise InputError(
-                f"There is no plane {outside[0] if outside else '()'}: the image has {count} "
-                f"plane(s), numbered 0 to {count - 1}."
-            )
-        return tuple(sorted(set(wanted)))
 
     def _wants(self, number: int, *names: str) -> bool:
         return number in self.map_numbers and bool(self.options.keep.intersection(names))

@@ -136,28 +136,70 @@ def label_plane(
         If there are fewer than two classes, or all but the background are derived.
     """
     settings = settings or LabelSettings()
+    labels, owners = split_parts(probabilities, settings, derived=derived)
+    labels = clean(labels, settings)
+    return owners[labels] if settings.result == "classes" else sequential(labels)
+
+
+def split_parts(
+    probabilities: NDArray[np.floating[Any]],
+    settings: LabelSettings,
+    *,
+    derived: Sequence[int] = (),
+    radius: float | None = None,
+) -> tuple[Labels, Labels]:
+    """Return the objects before :func:`clean`, numbered, and the class of each number.
+
+    Parameters
+    ----------
+    radius
+        For models without a boundary class: the usual radius of the objects in pixels, for
+        when the probabilities are only a part of a plane's. Theirs if not given.
+
+    Returns
+    -------
+    tuple of ndarray of int32
+        (H, W); and the classes, which are 0 where objects have been split.
+    """
     paintable = object_classes(len(probabilities), derived)
-    background = np.asarray(probabilities[0], dtype=np.float32)
-    mask = background < np.float32(1 - settings.threshold)
+    mask = foreground(probabilities, settings)
     if not mask.any():
-        return np.zeros(mask.shape, np.int32)
-    if settings.result == "classes":
-        kinds = _class_map(probabilities, paintable, mask)
-        labels, owners = _components_of_classes(kinds, paintable)
-        labels = _clean(labels, settings)
-        return owners[labels]
-    if derived:
+        return np.zeros(mask.shape, np.int32), np.zeros(1, np.int32)
+    if derived and settings.result == "instances":
         if settings.split:
+            background = np.asarray(probabilities[0], dtype=np.float32)
             interior = _interior_share(probabilities, paintable, background)
             labels = split_by_seeds(mask, interior, settings.seed_threshold, settings.seed_size)
         else:
             labels = label(mask)
     else:
-        kinds = _class_map(probabilities, paintable, mask)
-        labels, _ = _components_of_classes(kinds, paintable)
-        if settings.split:
-            labels = split_by_distance(labels)
-    return sequential(_clean(labels, settings))
+        labels, owners = class_parts(probabilities, settings, derived)
+        if settings.result == "classes" or not settings.split:
+            return labels, owners
+        labels = split_by_distance(labels, radius)
+    return labels, np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+
+
+def clean(labels: Labels, settings: LabelSettings) -> Labels:
+    """Drop specks and fill holes; the numbers stay."""
+    labels = drop_small(labels, settings.min_size)
+    return fill_holes(labels) if settings.fill_holes else labels
+
+
+def foreground(probabilities: NDArray[Any], settings: LabelSettings) -> NDArray[np.bool_]:
+    """Return where a pixel belongs to an object."""
+    background = np.asarray(probabilities[0], dtype=np.float32)
+    mask: NDArray[np.bool_] = background < np.float32(1 - settings.threshold)
+    return mask
+
+
+def class_parts(
+    probabilities: NDArray[np.floating[Any]], settings: LabelSettings, derived: Sequence[int] = ()
+) -> tuple[Labels, Labels]:
+    """Return connected pixels of one likeliest class, numbered, and the class of each number."""
+    paintable = object_classes(len(probabilities), derived)
+    kinds = _class_map(probabilities, paintable, foreground(probabilities, settings))
+    return _components_of_classes(kinds, paintable)
 
 
 def object_classes(num_classes: int, derived: Sequence[int] = ()) -> tuple[int, ...]:
@@ -290,11 +332,6 @@ def _interior_share(
         interior += probabilities[k]
     interior /= np.maximum(1 - background, np.float32(1e-6))
     return interior
-
-
-def _clean(labels: Labels, settings: LabelSettings) -> Labels:
-    labels = drop_small(labels, settings.min_size)
-    return fill_holes(labels) if settings.fill_holes else labels
 
 
 def _matches(before: Labels, after: Labels, min_overlap: float) -> list[tuple[int, int]]:

@@ -104,6 +104,11 @@ def model_digest(model: Model) -> str:
     return digest.hexdigest()
 
 
+def model_sha256(model: Model) -> str:
+    """Return the hash of a model's file, or of the file it would give."""
+    return model.card.sha256 or hashlib.sha256(model_bytes(model)).hexdigest()
+
+
 def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
     """Write ``data`` to a temporary file beside ``path``, then move it there.
 

@@ -39,35 +39,66 @@ def split_by_seeds(
 def _flood(
     parts: Labels, seeds: Labels, crowded: NDArray[np.bool_], height: NDArray[np.float32]
 ) -> Labels:
-    """Divide the crowded parts among their seeds by watershed on ``height``."""
+    """Divide the crowded parts among their seeds by watershed on ``height``.
+
+    Each part is flooded on its own: which of two seeds of one height goes first would otherwise
+    depend on what else is in the plane.
+    """
     if not crowded.any():
         return parts
     from skimage.segmentation import watershed  # slow to import, and not always needed
 
-    inside = crowded[parts]
-    first = int(parts.max()) + 1
-    flooded = watershed(height, np.where(inside, seeds, 0), mask=inside)
-    return np.where(inside, flooded.astype(np.int32) + np.int32(first), parts)
+    out = parts.copy()
+    first = np.int32(parts.max() + 1)
+    for number, where in enumerate(ndimage.find_objects(parts), start=1):
+        if crowded[number]:
+            inside = parts[where] == number
+            flooded = watershed(height[where], np.where(inside, seeds[where], 0), mask=inside)
+            np.copyto(out[where], flooded.astype(np.int32) + first, where=inside)
+    return out
 
 
-def split_by_distance(parts: Labels) -> Labels:
+def split_by_distance(parts: Labels, radius: float | None = None) -> Labels:
     """Split parts at their necks: watershed on the distance from the background.
 
     For models without a boundary class. Two peaks of the distance count as two objects
-    when they are farther apart than 1.2 times the median object radius.
+    when they are farther apart than 1.2 times the median object radius, or than 1.2 times
+    ``radius`` if given.
     """
-    distance = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
+    distance = _distance(parts)
     smooth = ndimage.gaussian_filter(distance, 1.0)
-    radii = ndimage.maximum(distance, parts, np.arange(1, int(parts.max()) + 1))
-    reach = max(1, round(1.2 * float(np.median(radii))))
+    if radius is None:
+        radius = float(np.median(part_radii(parts, distance)))
+    reach = split_reach(radius)
     summit = ndimage.maximum_filter(smooth, size=2 * reach + 1)
     seeds = np.empty(parts.shape, np.int32)
     ndimage.label((smooth == summit) & (parts > 0), _EIGHT, output=seeds)
     seeded = seeds > 0
+    # Summits of two parts that touch by their corners are two.
+    pairs = np.stack([seeds[seeded], parts[seeded]])
+    seeds[seeded] = np.unique(pairs, axis=1, return_inverse=True)[1].ravel() + 1
     part_of = np.zeros(int(seeds.max(initial=0)) + 1, np.int32)
     part_of[seeds[seeded]] = parts[seeded]
     seeds_in = np.bincount(part_of[part_of > 0], minlength=int(parts.max()) + 1)
     return _flood(parts, seeds, seeds_in > 1, -smooth)
+
+
+def split_reach(radius: float) -> int:
+    """Return how many pixels apart two peaks of the distance must be to be two objects."""
+    return max(1, round(1.2 * radius))
+
+
+def part_radii(parts: Labels, distance: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Return the largest distance from the background in each part 1 … n."""
+    if distance is None:
+        distance = _distance(parts)
+    numbers = np.arange(1, int(parts.max(initial=0)) + 1)
+    return np.asarray(ndimage.maximum(distance, parts, numbers), dtype=np.float32)
+
+
+def _distance(parts: Labels) -> NDArray[np.float32]:
+    distance: NDArray[np.float32] = ndimage.distance_transform_edt(parts > 0).astype(np.float32)
+    return distance
 
 
 def drop_small(labels: Labels, min_size: int) -> Labels:

@@ -16,7 +16,7 @@ from .ensemble import Network
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message
 from .network import STAGES
-from .segmentation import TileDone
+from .segmentation import SegmentOptions, TileDone
 from .tiling import GRID, Stitcher, Tile, tile_grid
 
 SMALLEST_TILE = 64
@@ -41,10 +41,19 @@ class Plan:
     blend: int
     flips: bool = False
     """Average over mirror images."""
+    fixed: bool = False
+    """Keep the tiles' size even when memory runs out: other planes or blocks have it too."""
     asked_tile: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.asked_tile = self.tile
+
+    @classmethod
+    def of(cls, options: SegmentOptions, device: str, *, fixed: bool = False) -> Plan:
+        """Return how a segmentation starts on a device."""
+        batch = options.batch or BATCHES.get(device.split(":")[0], 1)
+        tile = options.tile // GRID * GRID
+        return cls(device, batch, tile, options.discard, options.blend, options.flips, fixed)
 
     def grid(self, shape: tuple[int, int]) -> list[Tile]:
         """Return the tiles of a padded plane."""
@@ -78,16 +87,18 @@ class Plan:
             self.batch = used // 2
             return f"{where}: going on with {self.batch} tile(s) at a time."
         half = min(self.tile, side) // 2 // GRID * GRID
-        if half >= SMALLEST_TILE:
+        if half >= SMALLEST_TILE and not self.fixed:
             self.tile = half
             return f"{where}: going on with tiles of {half} pixels."
         if self.device != "cpu":
             # In steps of the asked size: what the GPU had too little of, the CPU may have.
             self.device, self.batch, self.tile = "cpu", BATCHES["cpu"], self.asked_tile
-            return f"{where} even for small tiles: going on with the CPU, which is slower."
+            small = "a single tile" if self.fixed else "small tiles"
+            return f"{where} even for {small}: going on with the CPU, which is slower."
         raise DeviceError(
-            "The computer's memory ran out even for a single small tile. Close other programs, "
-            "crop the image, or use a smaller model."
+            "The computer's memory ran out even for a single "
+            + ("tile. Give smaller tiles, close" if self.fixed else "small tile. Close")
+            + " other programs, crop the image, or use a smaller model."
         )
 
 
@@ -152,9 +163,9 @@ class Predictor:
         todo = deque(grid)
         while todo:
             chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
-            values = self._try(x, chunk)
+            values = self.attempt(x, chunk)
             if values is None:
-                self.messages.append(f"{self._make_room(chunk)} Finished tiles are kept.")
+                self.messages.append(f"{self.make_room(chunk)} Finished tiles are kept.")
                 yield Message(self.messages[-1], warning=True)
                 grid = self.plan.grid(shape)
                 todo = deque(tile for tile in grid if not stitcher.covers(tile))
@@ -166,7 +177,7 @@ class Predictor:
                 yield TileDone(self.done, total, plane=number)
         return stitcher.result()
 
-    def _try(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32] | None:
+    def attempt(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32] | None:
         """Return the maps (B, maps, h, w) of the tiles, or None if memory ran out."""
         try:
             return self._run(x, tiles)
@@ -201,7 +212,7 @@ class Predictor:
             parts += [1 - probabilities(stage)[:, :1] for stage in logits]
         return torch.cat([*parts, *attention], dim=1).float()
 
-    def _make_room(self, tiles: Sequence[Tile]) -> str:
+    def make_room(self, tiles: Sequence[Tile]) -> str:
         """Shrink the plan after memory ran out, and free what can be freed."""
         before = self.plan.device
         tile = tiles[0]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import Normalization, Planes, normalize, value_limits
-from .scaling import resample, zoomed_shape
+from .images import Normalization, Planes, normalize, to_planes, value_limits
+from .scaling import choose_zoom, resample, zoomed_shape
+from .segmentation import SegmentOptions
 
 if TYPE_CHECKING:
     from .cards import ModelCard
@@ -40,13 +41,13 @@ class Preparation:
 
     def normalised(self, number: int) -> NDArray[np.float32]:
         """Read and normalise a plane: (C, H, W) at the image's scale."""
-        return self._normalised(self.planes.read(number))
+        return self.normalise(self.planes.read(number))
 
     def window(
         self, number: int, window: tuple[slice, slice], limits: list[tuple[float, float]]
     ) -> NDArray[np.float32]:
         """Read and normalise a part of a plane by given :meth:`limits`."""
-        return self._normalised(self.planes.read(number, window), limits)
+        return self.normalise(self.planes.read(number, window), limits)
 
     def limits(self, number: int) -> list[tuple[float, float]]:
         """Estimate the range of each channel's values from windows all over a huge plane."""
@@ -64,14 +65,36 @@ class Preparation:
             return [(float(seen.min()), float(seen.max()))] * len(seen)
         return value_limits(seen, self.card.normalization)
 
-    def _normalised(
+    def normalise(
         self, raw: NDArray[np.float32], limits: list[tuple[float, float]] | None = None
     ) -> NDArray[np.float32]:
+        """Normalise values that were read, by their own range if no limits are given."""
         normalization = self.card.normalization
         if normalization.method == "scale":
             dtype = np.dtype(self.planes.arrays[0].dtype)
             raw = _as_bytes(raw, dtype, normalization.divisor, limits[0] if limits else None)
         return normalize(raw, normalization, limits)
+
+
+def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Preparation, str]:
+    """Return what reads an image's planes for a model, and a sentence on the scale, or "".
+
+    Raises
+    ------
+    InputError
+        If image, options and model do not fit together.
+    """
+    planes = to_planes(
+        image,
+        options.axes,
+        options.channels,
+        card.in_channels,
+        rgb=options.rgb,
+        colour_order=card.colour_order,
+        exact=needs_exact_values(card.normalization),
+    )
+    zoom, text = choose_zoom(planes.stack.plane_shape, card, options)
+    return Preparation(planes, card, zoom), text
 
 
 def _as_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,3 +107,66 @@ def _check_zoom(shape: tuple[int, int], zoom: tuple[float, float], why: str) -> 
 
 def _text(zoom: tuple[float, float]) -> str:
     return f"{zoom[0]:.3g}" if zoom[0] == zoom[1] else f"{zoom[0]:.3g} × {zoom[1]:.3g}"
+
+
+def needed_span(span: tuple[int, int], side: int, new_side: int) -> tuple[int, int]:
+    """Return which pixels along a side are needed for some of those after resampling.
+
+    Parameters
+    ----------
+    span
+        Half-open range of pixels after resampling.
+    side, new_side
+        Length before and after.
+    """
+    if side == new_side:
+        return span
+    factor = side / new_side
+    reach = int(4 * _blur(factor) + 0.5)  # where SciPy cuts its Gaussian off
+    low = math.floor((span[0] + 0.5) * factor - 0.5) - reach
+    high = math.ceil((span[1] - 0.5) * factor - 0.5) + 1 + reach
+    return max(0, low), min(side, high)
+
+
+def resample_part(
+    part: NDArray[Any],
+    starts: tuple[int, int],
+    spans: tuple[tuple[int, int], tuple[int, int]],
+    shape: tuple[int, int],
+    new_shape: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Return a part of what :func:`resample` gives, from the pixels that are needed for it.
+
+    Parameters
+    ----------
+    part
+        (C, h, w), the pixels of :func:`needed_span`.
+    starts
+        Where ``part`` starts in the plane.
+    spans
+        Rows and columns after resampling that are wanted.
+    shape, new_shape
+        Height and width of the plane before and after.
+    """
+    if shape == new_shape:
+        where = (slice(s[0] - at, s[1] - at) for s, at in zip(spans, starts, strict=True))
+        return np.asarray(part[(slice(None), *where)], dtype=np.float32)
+    from scipy import ndimage
+
+    factors = np.divide(shape, new_shape)
+    offset = [(s[0] + 0.5) * f - 0.5 - at for s, f, at in zip(spans, factors, starts, strict=True)]
+    sides = tuple(s[1] - s[0] for s in spans)
+    out = np.empty((len(part), *sides), np.float32)
+    for source, target in zip(part, out, strict=True):
+        smooth = ndimage.gaussian_filter(
+            np.asarray(source, dtype=np.float32), [_blur(f) for f in factors], mode="nearest"
+        )
+        ndimage.affine_transform(
+            smooth, factors, offset, sides, output=target, order=1, mode="nearest"
+        )
+    return out
+
+
+def _blur(factor: float) -> float:
+    """Return the standard deviation by which skimage smooths what shrinks by a factor."""
+    return max(0.0, (factor - 1) / 2)

@@ -9,7 +9,7 @@ into its neighbour. The border of the plane itself is never discarded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,16 @@ class Tile:
         return (
             slice(self.core_y[0] - self.y[0], self.core_y[1] - self.y[0]),
             slice(self.core_x[0] - self.x[0], self.core_x[1] - self.x[0]),
+        )
+
+    def seen_from(self, y: int, x: int) -> Tile:
+        """Return the tile in pixels of a part of the plane that starts at (y, x)."""
+        return replace(
+            self,
+            y=(self.y[0] - y, self.y[1] - y),
+            x=(self.x[0] - x, self.x[1] - x),
+            core_y=(self.core_y[0] - y, self.core_y[1] - y),
+            core_x=(self.core_x[0] - x, self.core_x[1] - x),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from ..axes import guess_axes
 from ..cards import ClassInfo, Figure, ModelCard, default_classes
 from ..errors import InputError
-from ..model_files import Model, model_bytes
+from ..model_files import Model, model_sha256
 from .comparison import Comparison
 from .painting import TrainingPair
 from .samples import Sample
@@ -120,11 +119,6 @@ def working_card(
     return dataclasses.replace(card, result=result, diameter=diameter)
 
 
-def parent_hash(model: Model) -> str:
-    """Return the SHA-256 of a model's file, or of what its file would be."""
-    return model.card.sha256 or hashlib.sha256(model_bytes(model)).hexdigest()
-
-
 def new_card(
     card: ModelCard,
     name: str,
@@ -160,7 +154,7 @@ def new_card(
         figures.append(Figure("Dice, held-out painting, start model", round(comparison.before, 4)))
     known = {
         "parent": parent.card.name if parent is not None else "",
-        "parent_sha256": parent_hash(parent) if parent is not None else "",
+        "parent_sha256": model_sha256(parent) if parent is not None else "",
         "settings": dataclasses.asdict(settings),
         "comparison": comparison.to_dict(),
         "painting": facts,

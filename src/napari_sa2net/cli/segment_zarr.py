@@ -1,0 +1,93 @@
+"""``sa2net segment IMAGE -o NAME.zarr``: one image of any size, block by block."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .common import FAILED, Messages, UsageError, labelling_options
+
+_ONLY = {"dry_run": "--dry-run", "skip_empty": "--skip-empty"}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only an OME-Zarr result has."""
+    group = parser.add_argument_group("for a result that ends in .zarr")
+    group.add_argument(
+        "--dry-run", action="store_true", help="tell time and disk space, and write nothing"
+    )
+    group.add_argument(
+        "--skip-empty",
+        action="store_true",
+        help="leave out tiles with nothing in them, which saves time where much is empty",
+    )
+
+
+def wanted(arguments: argparse.Namespace) -> bool:
+    """Tell whether the result is an OME-Zarr image.
+
+    Raises
+    ------
+    UsageError
+        If options are given that do not go with the result.
+    """
+    if arguments.output.suffix.lower() == ".zarr":
+        return True
+    given = [option for name, option in _ONLY.items() if getattr(arguments, name)]
+    if given:
+        raise UsageError(f"{given[0]} needs a result that ends in .zarr, as  -o cells.ome.zarr")
+    return False
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segment one image; return 0 if it is done, or would fit."""
+    if arguments.save:
+        raise UsageError("A .zarr result holds labels only: leave out --save.")
+    if arguments.link in ("z", "t"):
+        raise UsageError("Objects are not linked in a .zarr result: leave out --link.")
+    from .. import api
+    from ..engine.blocks.plan import BlockOptions
+    from ..engine.files import list_images, read_image
+    from ..progress import ProgressBar
+
+    images = list_images(arguments.images)
+    if len(images) != 1:
+        raise UsageError(
+            f"A .zarr result is of one image, and {len(images)} are given: give a folder with -o."
+        )
+    messages = Messages(arguments.quiet)
+    with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
+        model = api.load_model(arguments.model, on_event=bar)
+    image = read_image(images[0])
+    options = {**labelling_options(arguments), "channels": arguments.channels}
+    if arguments.axes:
+        options |= {"axes": arguments.axes, "rgb": image.rgb and arguments.axes.endswith("C")}
+    blocks = BlockOptions(skip_empty=arguments.skip_empty)
+    if arguments.dry_run:
+        return _dry_run(image, arguments.output, model, options, blocks)
+    with ProgressBar(images[0].name, messages) as bar:
+        result = api.segment_to_zarr(
+            image,
+            arguments.output,
+            model,
+            resume=arguments.existing == "resume",
+            overwrite=arguments.existing == "replace",
+            blocks=blocks,
+            on_event=bar,
+            **options,
+        )
+    if not arguments.quiet:
+        print(f"{images[0]} -> {result.path} ({result.text})", flush=True)
+    return 0
+
+
+def _dry_run(image: Any, output: Path, model: Any, options: dict[str, Any], blocks: Any) -> int:
+    from ..engine.blocks.estimating import estimate
+    from ..engine.options import file_options, resolve_options
+
+    given = {name: value for name, value in options.items() if value is not None}
+    resolved = resolve_options(model.card, **{**file_options(image), **given})
+    found = estimate(image.array, output, model, resolved, blocks)
+    print(found.text())
+    return 0 if found.fits else FAILED

@@ -1,0 +1,144 @@
+"""How an image is cut into blocks, and what segmenting it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import InputError
+
+Box = tuple[int, int, int, int]
+"""Half-open: first row, first column, last row + 1, last column + 1."""
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """How the work is cut up. The size of blocks and chunks does not change the labels."""
+
+    side: int = 2048
+    """Side of a block in pixels, a multiple of ``chunk``. Memory goes with its square."""
+    chunk: int = 512
+    """Side of the output's chunks in pixels."""
+    largest: int = 2**23
+    """Most pixels of a bounding box on which a connected part is labelled as a whole. Memory
+    goes with it, about 60 bytes a pixel."""
+    skip_empty: bool = False
+    """Leave out tiles whose values hardly vary: there is nothing in them."""
+
+    def __post_init__(self) -> None:
+        if self.chunk < 16 or self.side < self.chunk or self.side % self.chunk:
+            raise InputError(
+                f"Blocks of {self.side} pixels do not fit chunks of {self.chunk}: the side of a "
+                "block must be a multiple of a chunk's, which is at least 16."
+            )
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of a plane that is read, computed and written at once."""
+
+    number: int
+    """Over all planes."""
+    layer: int
+    """Which of the segmented planes it lies in, from 0 on."""
+    plane: int
+    """The plane's number in the image."""
+    place: tuple[int, int]
+    """Row and column among the blocks of its plane."""
+    box: Box
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Where the block lies in its plane."""
+        return box_slices(self.box)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """The blocks of some planes, row by row."""
+
+    shape: tuple[int, int]
+    """Height and width of a plane."""
+    side: int
+    planes: tuple[int, ...]
+    """Numbers of the planes."""
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Rows and columns of blocks in a plane."""
+        return math.ceil(self.shape[0] / self.side), math.ceil(self.shape[1] / self.side)
+
+    def __len__(self) -> int:
+        return len(self.planes) * math.prod(self.counts)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._blocks)
+
+    def __getitem__(self, number: int) -> Block:
+        return self._blocks[number]
+
+    def at(self, layer: int, row: int, column: int) -> Block | None:
+        """Return the block at a place, or None outside of the plane."""
+        rows, columns = self.counts
+        if not (0 <= row < rows and 0 <= column < columns):
+            return None
+        return self._blocks[(layer * rows + row) * columns + column]
+
+    def with_margin(self, box: Box, margin: int) -> Box:
+        """Return a box grown on all sides as far as the plane reaches."""
+        return (
+            max(0, box[0] - margin),
+            max(0, box[1] - margin),
+            min(self.shape[0], box[2] + margin),
+            min(self.shape[1], box[3] + margin),
+        )
+
+    @cached_property
+    def _blocks(self) -> tuple[Block, ...]:
+        rows, columns = self.counts
+        (height, width), side = self.shape, self.side
+        places = [
+            (layer, plane, row, column)
+            for layer, plane in enumerate(self.planes)
+            for row in range(rows)
+            for column in range(columns)
+        ]
+        return tuple(
+            Block(
+                number,
+                layer,
+                plane,
+                (row, column),
+                (
+                    row * side,
+                    column * side,
+                    min((row + 1) * side, height),
+                    min((column + 1) * side, width),
+                ),
+            )
+            for number, (layer, plane, row, column) in enumerate(places)
+        )
+
+
+def box_slices(box: Box, origin: tuple[int, int] = (0, 0)) -> tuple[slice, slice]:
+    """Return the slices of a box, in an array that starts at ``origin``."""
+    y, x = origin
+    return slice(box[0] - y, box[2] - y), slice(box[1] - x, box[3] - x)
+
+
+def overlap(one: Box, other: Box) -> Box | None:
+    """Return where two boxes overlap."""
+    box = (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+    return box if box[0] < box[2] and box[1] < box[3] else None

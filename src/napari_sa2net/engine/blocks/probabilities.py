@@ -1,0 +1,189 @@
+"""The probabilities of one block, from the plane's one grid of tiles."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import Event, Message
+from ..instances import LabelSettings, foreground
+from ..prediction import Predictor
+from ..scaling import resample_part
+from ..segmentation import TileDone
+from ..tiling import Stitcher
+from .plan import Block
+from .source import TileLayout, is_empty
+from .store import Store
+
+
+@dataclass
+class TileCount:
+    """How far the tiles of all planes are, for the progress bar."""
+
+    total: int
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    """Layer and number of the tiles that have been computed."""
+
+    def add(self, layer: int, numbers: Iterable[int]) -> None:
+        """Count tiles, each once."""
+        self.seen.update((layer, number) for number in numbers)
+
+    def event(self, plane: int) -> TileDone:
+        """Return where things stand."""
+        return TileDone(len(self.seen), self.total, plane=plane)
+
+
+class BlockPredictor:
+    """Computes the probabilities of blocks.
+
+    A tile on the border between blocks is computed once: it waits in a file until all blocks
+    that need it are done. If that file is missing, it is computed again, with the same result.
+
+    Parameters
+    ----------
+    predictor
+        The network.
+    store
+        Where tiles wait.
+    side
+        Of the blocks.
+    skip_empty
+        Leave out tiles with nothing in them: they are background.
+    """
+
+    def __init__(
+        self, predictor: Predictor, store: Store, side: int, skip_empty: bool = False
+    ) -> None:
+        self._predictor = predictor
+        self._store = store
+        self._side = side
+        self._skip_empty = skip_empty
+        self.skipped: set[int] = set()
+        """Tiles of the last block that had nothing in them."""
+
+    def block(
+        self, block: Block, layout: TileLayout, count: TileCount
+    ) -> Generator[Event, None, NDArray[np.float16]]:
+        """Return the probabilities (K, h, w) of a block; an event a tile."""
+        self.skipped = set()
+        need = layout.needed(block.box)
+        numbers = layout.within(need)
+        tiles = [layout.tiles[number] for number in numbers]
+        # Tiles lie in rows: the first and the last one are the corners.
+        start, end = tiles[0], tiles[-1]
+        x = layout.source.window((start.y[0], start.x[0], end.y[1], end.x[1]))
+        origin = start.core_y[0], start.core_x[0]
+        stitcher = Stitcher(
+            self._predictor.classes, (end.core_y[1] - origin[0], end.core_x[1] - origin[1])
+        )
+        todo = deque(numbers)
+        while todo:
+            size = min(self._predictor.plan.batch, len(todo))
+            chunk = [todo.popleft() for _ in range(size)]
+            values = self._values(x, (start.y[0], start.x[0]), chunk, layout, block)
+            if values is None:
+                text = self._predictor.make_room([layout.tiles[number] for number in chunk])
+                self._predictor.messages.append(text)
+                yield Message(text, warning=True)
+                todo.extendleft(reversed(chunk))
+                continue
+            for number, value in zip(chunk, values, strict=True):
+                stitcher.add(layout.tiles[number].seen_from(*origin), value)
+                count.add(block.layer, [number])
+                yield count.event(block.plane)
+        y, x0 = need[0] - origin[0], need[1] - origin[1]
+        maps = stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
+        source = layout.source
+        spans = (block.box[0], block.box[2]), (block.box[1], block.box[3])
+        return resample_part(
+            maps, (need[0], need[1]), spans, source.working_shape, source.shape
+        ).astype(np.float16)
+
+    def forget(self, block: Block, layout: TileLayout, done: Iterable[tuple[int, int]]) -> None:
+        """Remove the waiting tiles that no block needs any more.
+
+        Parameters
+        ----------
+        done
+            Row and column of the blocks of the plane that are done.
+        """
+        finished = set(done)
+        for number in layout.within(layout.needed(block.box)):
+            places = layout.touched(number, self._side)
+            if len(places) > 1 and finished.issuperset(places):
+                self._store.remove_arrays(_name(block.layer, number))
+
+    def _values(
+        self,
+        x: NDArray[np.float32],
+        origin: tuple[int, int],
+        numbers: list[int],
+        layout: TileLayout,
+        block: Block,
+    ) -> list[NDArray[np.float32]] | None:
+        """Return what the network, or a file, says of each tile; None if memory ran out."""
+        found: dict[int, NDArray[np.float32]] = {}
+        for number in numbers:
+            values = self._known(x, origin, number, layout, block.layer)
+            if values is not None:
+                found[number] = values
+        missing = [number for number in numbers if number not in found]
+        if missing:
+            tiles = [layout.tiles[number].seen_from(*origin) for number in missing]
+            computed = self._predictor.attempt(x, tiles)
+            if computed is None:
+                return None
+            for number, values in zip(missing, computed, strict=True):
+                found[number] = values
+                if len(layout.touched(number, self._side)) > 1:
+                    self._store.write_arrays(_name(block.layer, number), values=values)
+        return [found[number] for number in numbers]
+
+    def _known(
+        self,
+        x: NDArray[np.float32],
+        origin: tuple[int, int],
+        number: int,
+        layout: TileLayout,
+        layer: int,
+    ) -> NDArray[np.float32] | None:
+        """Return the maps of a tile that need not be computed."""
+        if self._skip_empty:
+            rows, columns = layout.tiles[number].seen_from(*origin).slices
+            tile = x[:, rows, columns]
+            if is_empty(tile, layout.source.spread()):
+                self.skipped.add(number)
+                nothing = np.zeros((self._predictor.classes, *tile.shape[1:]), np.float32)
+                nothing[0] = 1
+                return nothing
+        if len(layout.touched(number, self._side)) > 1:
+            kept = self._store.read_arrays(_name(layer, number))
+            if kept is not None:
+                return kept["values"]
+        return None
+
+
+def first_block(layout: TileLayout, number: int, side: int) -> tuple[int, int]:
+    """Return row and column of the block that counts a tile as its own."""
+    return layout.touched(number, side)[0]
+
+
+def only_foreground(
+    probabilities: NDArray[np.float16], settings: LabelSettings
+) -> NDArray[np.float16]:
+    """Set what is background to certain background, in place.
+
+    Labelling looks at nothing else there, and a uniform background takes no room on disk.
+    """
+    outside = ~foreground(probabilities, settings)
+    probabilities[1:, outside] = 0
+    probabilities[0, outside] = 1
+    return probabilities
+
+
+def _name(layer: int, number: int) -> str:
+    return f"tiles/{layer}_{number}"

@@ -1,0 +1,183 @@
+"""What a run is: its image, model, settings and output, resolved and checked once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..devices import is_out_of_memory
+from ..errors import DeviceError, InputError, SA2NetError
+from ..instances import LabelSettings
+from ..model_files import Model, model_sha256
+from ..prediction import Plan
+from ..preparation import prepare
+from ..segmentation import SegmentOptions, derived_classes
+from ..tiling import Tile
+from .labelling import Rules
+from .plan import BlockGrid, BlockOptions
+from .pyramid import Pyramid
+from .source import Source
+from .statistics import fingerprint
+from .store import Store, differences, import_zarr
+
+FORMAT = 1
+"""Of the working files: those of another one are not gone on with."""
+
+
+class Setup:
+    """What is made of what, and where.
+
+    Raises
+    ------
+    InputError
+        If image, model and options do not fit together, or zarr is missing.
+    """
+
+    def __init__(
+        self,
+        image: Any,
+        output: str | Path,
+        model: Model,
+        options: SegmentOptions,
+        blocks: BlockOptions,
+    ) -> None:
+        import_zarr()
+        card = model.card
+        settings = options.labelling or card.labelling
+        _check(options, settings)
+        self.model, self.card, self.blocks = model, card, blocks
+        self.preparation, self.zoom_text = prepare(image, card, options)
+        self.planes = self.preparation.planes
+        self.stack = self.planes.stack
+        self.options = replace(options, labelling=settings, axes=self.planes.axes)
+        self.numbers = self.stack.numbers(options.planes)
+        self.grid = BlockGrid(self.stack.plane_shape, blocks.side, self.numbers)
+        self.rules = Rules(settings, derived_classes(card))
+        axes = "".join(letter for letter in "TZYX" if letter in self.stack.axes)
+        shape = tuple(self.stack.shape[self.stack.axes.index(letter)] for letter in axes)
+        self.pyramid = Pyramid(axes, shape, blocks.chunk)
+        self.store = Store(output)
+
+    @property
+    def classes(self) -> int:
+        """Classes of the probabilities, background included."""
+        return max(2, self.card.num_classes)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides on the result, as plain JSON: with something else it is not gone on."""
+        options, settings = self.options, self.options.labelling
+        names = ("tile", "discard", "blend", "flips")
+        content = {
+            "format": FORMAT,
+            "image": {
+                "shape": self.planes.shape,
+                "axes": self.planes.axes,
+                "channels": self.planes.channels,
+                "values": str(np.dtype(self.planes.arrays[0].dtype)),
+                "fingerprint": fingerprint(self.planes, self.numbers),
+            },
+            "model": {"name": self.card.name, "sha256": model_sha256(self.model)},
+            "settings": {
+                **{name: getattr(options, name) for name in names},
+                **(asdict(settings) if settings is not None else {}),
+                "zoom": self.preparation.zoom,
+                "planes": self.numbers,
+            },
+            "blocks": asdict(self.blocks),
+        }
+        return dict(json.loads(json.dumps(content)))
+
+    def begin(self, resume: bool, overwrite: bool) -> None:
+        """Begin, or go on with what there is.
+
+        Raises
+        ------
+        InputError
+            If the output exists and is not to be replaced, or was made from something else.
+        """
+        store = self.store
+        if store.exists() and overwrite and not resume:
+            store.remove()
+        if not store.exists():
+            store.begin(self.identity)
+            return
+        before = store.identity()
+        if not resume or before is None:
+            raise InputError(
+                f"{store.path} exists already"
+                + (" and was not written by sa2net segment" if before is None else "")
+                + ": give another name"
+                + (
+                    "."
+                    if before is None
+                    else "; --resume (resume=True) goes on with it, --overwrite (overwrite=True) "
+                    "replaces it."
+                )
+            )
+        different = differences(before, self.identity)
+        if different:
+            raise InputError(
+                f"{store.path} was begun with something else ({'; '.join(different)}): go on with "
+                "the same image, model and settings, or replace it with --overwrite "
+                "(overwrite=True)."
+            )
+
+    def create(self) -> None:
+        """Make the arrays that are not there yet."""
+        chunk, (height, width) = self.blocks.chunk, self.stack.plane_shape
+        layers = len(self.numbers)
+        self.store.create_result()
+        for level in range(self.pyramid.count):
+            shape = self.pyramid.level_shape(level)
+            self.store.create_level(level, shape, chunk, self.pyramid.axes)
+        shape = (layers, self.classes, height, width)
+        chunks = (1, self.classes, chunk, chunk)
+        self.store.create_working("probabilities", shape, chunks, np.float16)
+        self.store.create_working("labels", (layers, height, width), (1, chunk, chunk), np.int32)
+
+    def plan(self, device: str) -> Plan:
+        """Return how the network starts on a device."""
+        return Plan.of(self.options, device, fixed=True)
+
+    def tiles(self, source: Source) -> list[Tile]:
+        """Return the tiles of a plane."""
+        return self.plan("cpu").grid(source.padded_shape)
+
+
+def _check(options: SegmentOptions, settings: LabelSettings) -> None:
+    if options.keep:
+        raise InputError(
+            f"An OME-Zarr result holds labels only: leave out {', '.join(sorted(options.keep))}."
+        )
+    if settings.link != "none":
+        raise InputError("Objects are not linked from plane to plane in an OME-Zarr result.")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn errors of torch, of the memory and of the disk into errors for a person."""
+    try:
+        yield
+    except SA2NetError:
+        raise
+    except OSError as error:
+        raise SA2NetError(
+            f"{path} cannot be written or read ({error.strerror or error}): check that the disk "
+            "is not full, then go on with --resume (resume=True)."
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        # A RuntimeError would be swallowed by the workers that drive this in a window.
+        if is_out_of_memory(error):
+            raise DeviceError(
+                "The computer's memory ran out. Close other programs, then go on with --resume "
+                "(resume=True)."
+            ) from error
+        raise SA2NetError(f"Segmentation failed: {error}") from error

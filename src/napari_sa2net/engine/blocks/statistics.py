@@ -1,0 +1,106 @@
+"""What must be known of a whole plane before its blocks can be computed each on its own."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images import Normalization, Planes, value_limits
+from .plan import Block, box_slices
+
+SAMPLES = 2**22
+"""Pixels of a plane from which percentiles are taken, as in ``value_limits``."""
+
+Pairs = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The values of a plane, channel by channel."""
+
+    limits: Pairs
+    """What becomes 0 and 1."""
+    extremes: Pairs
+    """The lowest and the highest."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as lists."""
+        return {"limits": self.limits, "extremes": self.extremes}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Statistics:
+        """Return what :meth:`to_json` gave."""
+        limits, extremes = (
+            [(float(low), float(high)) for low, high in content[name]]
+            for name in ("limits", "extremes")
+        )
+        return cls(limits, extremes)
+
+
+class Collector:
+    """Gathers a plane's statistics block by block: the very ones of the whole plane.
+
+    Percentiles are taken from the same regular grid of pixels as for a plane in memory, so
+    memory does not grow with the plane.
+    """
+
+    def __init__(self, shape: tuple[int, int], normalization: Normalization) -> None:
+        self._normalization = normalization
+        self._step = max(1, math.ceil(math.sqrt(math.prod(shape) / SAMPLES)))
+        self._samples: list[NDArray[np.float32]] = []
+        self._extremes: NDArray[np.float32] | None = None
+
+    def add(self, block: Block, values: NDArray[np.float32]) -> None:
+        """Take the values (C, h, w) of a block."""
+        step = self._step
+        if self._normalization.method == "percentile":
+            first, second = (-block.box[i] % step for i in (0, 1))
+            self._samples.append(values[:, first::step, second::step].reshape(len(values), -1))
+        found = np.stack([values.min(axis=(1, 2)), values.max(axis=(1, 2))])
+        if self._extremes is not None:
+            found[0] = np.minimum(found[0], self._extremes[0])
+            found[1] = np.maximum(found[1], self._extremes[1])
+        self._extremes = found
+
+    def result(self) -> Statistics:
+        """Return the statistics of all that was added.
+
+        Raises
+        ------
+        ValueError
+            If nothing was added.
+        """
+        if self._extremes is None:
+            raise ValueError("There are no values.")
+        extremes = [(float(low), float(high)) for low, high in self._extremes.T]
+        limits = extremes
+        if self._normalization.method == "percentile":
+            samples = np.concatenate(self._samples, axis=1)
+            limits = value_limits(samples[:, None, :], self._normalization, samples.size)
+        elif self._normalization.joint or self._normalization.method == "scale":
+            widest = (min(low for low, _ in extremes), max(high for _, high in extremes))
+            limits = [widest] * len(extremes)
+        return Statistics(limits, extremes)
+
+
+def fingerprint(planes: Planes, numbers: Iterable[int]) -> str:
+    """Return a hash of small windows all over the image, by which it is known again."""
+    digest = hashlib.sha256(f"{planes.shape} {planes.arrays[0].dtype}".encode())
+    chosen = list(numbers)
+    chosen = chosen[:: max(1, len(chosen) // 4)]
+    for number in chosen:
+        starts = [
+            np.unique(np.linspace(0, max(0, side - 64), 4).astype(int))
+            for side in planes.stack.plane_shape
+        ]
+        for y in map(int, starts[0]):
+            for x in map(int, starts[1]):
+                window = box_slices((y, x, y + 64, x + 64))
+                digest.update(np.ascontiguousarray(planes.read(number, window)).tobytes())
+    return digest.hexdigest()

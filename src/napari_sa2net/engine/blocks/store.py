@@ -1,0 +1,248 @@
+"""The result on disk, the working files beside it, and what is done already."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, SA2NetError
+from ..omezarr import ZARR_EXTRA
+
+ATTRIBUTE = "napari-sa2net"
+"""Of the result's group: what made it."""
+WORK = ".napari-sa2net"
+"""Folder of the working files inside the result; it is removed at the end."""
+
+
+def import_zarr() -> Any:
+    """Return the package zarr.
+
+    Raises
+    ------
+    InputError
+        If zarr 3 is not installed.
+    """
+    try:
+        import zarr
+    except ImportError as error:
+        raise InputError(
+            f"Writing OME-Zarr needs the package zarr: install it with  {ZARR_EXTRA}"
+        ) from error
+    if int(zarr.__version__.split(".")[0]) < 3:
+        raise InputError(f"Writing OME-Zarr 0.5 needs zarr 3: update it with  {ZARR_EXTRA}")
+    return zarr
+
+
+class Store:
+    """A result in the making.
+
+    A block's files are written first and its marker last, so that what a marker stands for is
+    whole. The description of the image (``multiscales``) is written at the very end: until
+    then no program takes the result for finished.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.work = self.path / WORK
+
+    # --- The whole ----------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Tell whether there is anything at the path."""
+        return self.path.exists()
+
+    def identity(self) -> dict[str, Any] | None:
+        """Return what a result, finished or not, is made from; None if it is not one of ours."""
+        for file in (self.work / "job.json", self.path / "zarr.json"):
+            try:
+                content = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if file.name == "job.json":
+                return dict(content)
+            found = content.get("attributes", {}).get(ATTRIBUTE)
+            if found is not None:
+                return dict(found["identity"])
+        return None
+
+    def finished(self) -> bool:
+        """Tell whether a result is complete."""
+        return self.identity() is not None and not self.work.exists()
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of a finished result."""
+        content = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
+        return dict(content["attributes"])
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Make the folder and write down what is to be made."""
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            self.write_json("job.json", identity)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def remove(self) -> None:
+        """Remove a result of ours.
+
+        Raises
+        ------
+        InputError
+            If it is something else, which is never removed.
+        """
+        if self.identity() is None:
+            raise InputError(
+                f"{self.path} exists and was not written by sa2net segment, so it is not "
+                "replaced: give another name, or remove it yourself."
+            )
+        shutil.rmtree(self.path)
+
+    def finish(self, attributes: Mapping[str, Any]) -> None:
+        """Write the attributes and remove the working files."""
+        zarr = import_zarr()
+        group = zarr.open_group(str(self.path), mode="r+")
+        group.attrs.update(attributes)
+        # What tells that the result is unfinished goes first, in one step.
+        rubbish = self.path / f"{WORK}-done"
+        os.replace(self.work, rubbish)
+        shutil.rmtree(rubbish, ignore_errors=True)
+
+    # --- Arrays -------------------------------------------------------------------------------
+
+    def create_result(self) -> None:
+        """Make the group that will hold the levels."""
+        import_zarr().open_group(str(self.path), mode="a", zarr_format=3)
+
+    def level(self, number: int) -> Any:
+        """Open a level of the result."""
+        return self._open(self.path / str(number))
+
+    def create_level(self, number: int, shape: Sequence[int], chunk: int, axes: str) -> None:
+        """Make a level, unless it is there; ``axes`` are its letters."""
+        chunks = (*(1 for _ in shape[:-2]), chunk, chunk)
+        names = list(axes.lower())
+        self._create(self.path / str(number), shape, chunks, np.int32, dimension_names=names)
+
+    def working(self, name: str) -> Any:
+        """Open a working array."""
+        return self._open(self.work / name)
+
+    def create_working(
+        self, name: str, shape: Sequence[int], chunks: Sequence[int], dtype: Any
+    ) -> None:
+        """Make a working array, unless it is there."""
+        self._create(self.work / name, shape, chunks, dtype)
+
+    def _open(self, path: Path) -> Any:
+        return import_zarr().open_array(str(path), mode="r+")
+
+    def _create(
+        self, path: Path, shape: Sequence[int], chunks: Sequence[int], dtype: Any, **more: Any
+    ) -> None:
+        if (path / "zarr.json").is_file():
+            return
+        import_zarr().create_array(
+            str(path),
+            shape=tuple(shape),
+            chunks=tuple(chunks),
+            dtype=dtype,
+            fill_value=0,
+            zarr_format=3,
+            **more,
+        )
+
+    # --- Files and markers --------------------------------------------------------------------
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a small file, at once or not at all."""
+        path = self.work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(partial, path)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Return what was written, or None."""
+        try:
+            return dict(json.loads((self.work / name).read_text(encoding="utf-8")))
+        except OSError:
+            return None
+
+    def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
+        """Write small arrays into one file, at once or not at all."""
+        path = self.work / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        with open(partial, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(partial, path)
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """Return what was written, or None."""
+        try:
+            with np.load(self.work / f"{name}.npz") as file:
+                return dict(file)
+        except FileNotFoundError:
+            return None
+
+    def need_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return what was written.
+
+        Raises
+        ------
+        SA2NetError
+            If it is not there.
+        """
+        arrays = self.read_arrays(name)
+        if arrays is None:
+            raise SA2NetError(
+                f"The working file {name} of {self.path} is missing: begin again with "
+                "--overwrite (overwrite=True)."
+            )
+        return arrays
+
+    def remove_arrays(self, name: str) -> None:
+        """Remove a file of arrays, if it is there."""
+        (self.work / f"{name}.npz").unlink(missing_ok=True)
+
+    def mark(self, phase: str, number: int, **content: Any) -> None:
+        """Note that a phase has finished a block, and what there is to say of it."""
+        self.write_json(f"done/{phase}/{number}.json", content)
+
+    def marked(self, phase: str, number: int) -> bool:
+        """Tell whether a phase has finished a block."""
+        return (self.work / "done" / phase / f"{number}.json").is_file()
+
+    def marks(self, phase: str) -> dict[int, dict[str, Any]]:
+        """Return the blocks that a phase has finished, with what was noted."""
+        folder = self.work / "done" / phase
+        return {
+            int(path.stem): json.loads(path.read_text(encoding="utf-8"))
+            for path in folder.glob("*.json")
+        }
+
+
+def _cannot_write(path: Path, error: OSError) -> SA2NetError:
+    return SA2NetError(
+        f"{path} cannot be written ({error.strerror or error}): check that the folder is "
+        "writable and the disk is not full, or choose another folder."
+    )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
+    """Return what differs between two identities, for a person."""
+    found = []
+    for key in sorted(before.keys() | now.keys()):
+        one, other = before.get(key), now.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += differences(one, other, f"{where}{key} ")
+        elif one != other:
+            found.append(f"{where}{key} was {one}, now {other}")
+    return found

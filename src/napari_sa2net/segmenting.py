@@ -1,0 +1,261 @@
+"""Segmenting as plain calls: one image, many files, or an image of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .driving import EventHandler, download, drive
+from .engine import devices, inference, weights
+from .engine.batch.files import Batch, BatchResult, Existing
+from .engine.batch.files import segment_files as batch_steps
+from .engine.blocks import job
+from .engine.blocks.job import ZarrResult
+from .engine.blocks.plan import BlockOptions
+from .engine.errors import InputError
+from .engine.files import ImageFile, read_image
+from .engine.inference import Segmentation
+from .engine.measuring.objects import channels_of, objects_of
+from .engine.measuring.table import Table
+from .engine.measuring.table import measure as measuring_steps
+from .engine.options import file_options, resolve_options
+from .engine.weights import Model
+
+
+def load_model(
+    model: str | Path | Model = "nuclei",
+    device: str = "cpu",
+    *,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+) -> Model:
+    """Return a model, after downloading it if it is a known one that is not here yet.
+
+    Parameters
+    ----------
+    model
+        A name as ``sa2net models`` lists them, the path of a model file, or a ``Model``.
+    device
+        Where its network is put; ``"auto"`` for the fastest there is.
+
+    Returns
+    -------
+    Model
+        With ``network`` and ``card``.
+
+    Raises
+    ------
+    WeightsError
+        If the model is unknown, cannot be downloaded, or its file is unusable.
+    """
+    chosen = device if device == "cpu" else devices.choose_device(device).device
+    download(model, progress, on_event)
+    return weights.load_model(model, chosen)
+
+
+def ready(model: str | Path | Model, progress: bool, on_event: EventHandler | None) -> Model:
+    """Load a model for a run; the caller's own is left on its device and in its mode."""
+    if isinstance(model, Model):
+        return model
+    return load_model(model, progress=progress, on_event=on_event)
+
+
+def segment(
+    image: Any,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> Segmentation:
+    """Segment an image.
+
+    Parameters
+    ----------
+    image
+        A NumPy, dask or zarr array, several of one shape as channels, an ``ImageFile``, or the
+        path of an image, whose axes and pixel size are then used.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ….
+    **options
+        Fields of :class:`~napari_sa2net.engine.inference.SegmentOptions` (``axes``,
+        ``channels``, ``diameter``, ``pixel_size`` in µm, ``keep``, …) and of
+        :class:`~napari_sa2net.engine.instances.LabelSettings` (``threshold``, ``min_size``,
+        ``split``, ``result``, ``link``, …).
+
+    Returns
+    -------
+    Segmentation
+        With ``labels``, ``probabilities``, ``stages``, ``attention`` and ``disagreement``; of
+        the last three, what was not asked for with ``keep`` is None.
+
+    Raises
+    ------
+    InputError
+        If the image or an option does not fit.
+    WeightsError, DeviceError
+        If the model or the device cannot be used.
+    """
+    loaded = ready(model, progress, on_event)
+    image, _, options = _opened(image, options)
+    resolved = resolve_options(loaded.card, device=device, **options)
+    work = inference.segment(image, loaded, resolved)
+    return drive(work, "Segmenting", progress, on_event)
+
+
+def segment_to_zarr(
+    image: Any,
+    output: str | Path,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    blocks: BlockOptions | None = None,
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> ZarrResult:
+    """Segment an image of any size block by block, and write the labels as an OME-Zarr pyramid.
+
+    Memory does not grow with the image. The labels are those of :func:`segment` but for their
+    numbers.
+
+    Parameters
+    ----------
+    image
+        As for :func:`segment`; only windows of it are read.
+    output
+        The OME-Zarr folder to write. Until it is complete, it holds working files of up to
+        2 bytes a class and pixel and 4 more.
+    resume
+        Go on with a result that was interrupted; there need not be one.
+    overwrite
+        Replace a result that exists.
+    blocks
+        See :class:`~napari_sa2net.engine.blocks.plan.BlockOptions`.
+    **options
+        As for :func:`segment`, but for ``keep``, ``link``, ``map_planes`` and ``relabel``.
+
+    Returns
+    -------
+    ZarrResult
+        With ``labels``, a zarr array, ``count``, ``skipped`` and ``messages``.
+
+    Raises
+    ------
+    InputError
+        If the image or an option does not fit, or the output exists, or belongs to another
+        image, model or settings.
+    SA2NetError
+        If the model or the device cannot be used, or the output cannot be written.
+    """
+    loaded = ready(model, progress, on_event)
+    array, sizes, options = _opened(image, options, output)
+    resolved = resolve_options(loaded.card, device=device, **options)
+    work = job.segment_to_zarr(
+        array, output, loaded, resolved, blocks, sizes=sizes, resume=resume, overwrite=overwrite
+    )
+    return drive(work, "Segmenting", progress, on_event)
+
+
+def _opened(
+    image: Any, options: dict[str, Any], output: str | Path | None = None
+) -> tuple[Any, dict[str, float], dict[str, Any]]:
+    """Return an image's array, its pixel sizes, and the options with what its file tells."""
+    if isinstance(image, (str, Path)):
+        image = read_image(image)
+    if not isinstance(image, ImageFile):
+        return image, {}, options
+    if output is not None:
+        written, read = Path(output).resolve(), image.path.resolve()
+        if written == read or written in read.parents or read in written.parents:
+            raise InputError(f"The result would replace the image {image.path}: give another name.")
+    known = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
+    sizes = dict(image.calibration)
+    if options.get("pixel_size"):
+        both = options["pixel_size"]
+        sizes["Y"], sizes["X"] = both if isinstance(both, (tuple, list)) else (both, both)
+    return image.array, sizes, known
+
+
+def segment_files(
+    images: str | Path | Iterable[str | Path],
+    output: str | Path,
+    model: str | Path | Model = "nuclei",
+    device: str = "auto",
+    *,
+    save: Sequence[str] = ("table",),
+    existing: Existing = "resume",
+    progress: bool = False,
+    on_event: EventHandler | None = None,
+    **options: Any,
+) -> BatchResult:
+    """Segment many image files and write labels and measurements into a folder.
+
+    Parameters
+    ----------
+    images
+        A file, a folder or a pattern, or several.
+    output
+        Folder for the results, as ``sa2net segment`` writes them.
+    save
+        What to write besides the labels: ``"table"``, ``"geojson"``, ``"rois"``,
+        ``"probabilities"``, ``"stages"``, ``"attention"``, ``"disagreement"``.
+    existing
+        ``"resume"`` skips what is done with the same model and settings, ``"replace"`` makes
+        it again, ``"keep"`` counts it as failed.
+    **options
+        As for :func:`segment`.
+
+    Returns
+    -------
+    BatchResult
+        With ``done``, ``skipped`` and ``failed``; a file that fails does not stop the others.
+
+    Raises
+    ------
+    InputError, SA2NetError
+        If an option does not fit, or nothing can be written into the folder.
+    """
+    loaded = ready(model, progress, on_event)
+    batch = Batch(Path(output), tuple(save), existing, {**options, "device": device})
+    paths = [images] if isinstance(images, (str, Path)) else images
+    return drive(batch_steps(paths, loaded, batch), "Segmenting", progress, on_event)
+
+
+def measure(result: Segmentation, image: Any = None) -> Table:
+    """Measure the objects of a segmentation.
+
+    Parameters
+    ----------
+    result
+        As :func:`segment` returned it.
+    image
+        What was segmented, to measure the intensity of its channels: an array with the axes
+        that ``segment`` was given, an ``ImageFile``, or a path, which also tells the pixel size.
+
+    Returns
+    -------
+    dict
+        Columns, see :func:`napari_sa2net.engine.measuring.table.measure`.
+
+    Raises
+    ------
+    InputError
+        If image and result do not belong together.
+    """
+    file = read_image(image) if isinstance(image, (str, Path)) else image
+    sizes: dict[str, float] = {}
+    given = result.options.pixel_size
+    if given is not None:
+        sizes = dict(zip("YX", given if isinstance(given, tuple) else (given, given), strict=True))
+    channels = None
+    if isinstance(file, ImageFile):
+        channels = channels_of(file.array, file.axes, rgb=file.rgb, names=file.channel_names)
+        sizes = {**file.calibration, **sizes}
+    elif file is not None:
+        channels = channels_of(file, result.options.axes or "", rgb=result.options.rgb)
+    return drive(measuring_steps(objects_of(result), channels, sizes), "", False, None)
