@@ -180,9 +180,15 @@ def split_parts(
     return labels, np.zeros(int(labels.max(initial=0)) + 1, np.int32)
 
 
-def clean(labels: Labels, settings: LabelSettings) -> Labels:
-    """Drop specks and fill holes; the numbers stay."""
-    labels = drop_small(labels, settings.min_size)
+def clean(
+    labels: Labels, settings: LabelSettings, whole: NDArray[np.bool_] | None = None
+) -> Labels:
+    """Drop specks and fill holes; the numbers stay.
+
+    Where ``whole`` is true, labels are pieces of something larger and no specks.
+    """
+    kept = drop_small(labels, settings.min_size)
+    labels = kept if whole is None else np.where(whole, labels, kept)
     return fill_holes(labels) if settings.fill_holes else labels
 
 

@@ -31,7 +31,7 @@ class BlockDone(Progress):
     """A block has gone through a phase."""
 
     phase: str = ""
-    """``normalise``, ``measure``, ``label``, ``relabel`` or ``pyramid``."""
+    """``normalise``, ``measure``, ``label``, ``relabel``, or ``pyramid-1`` and so on."""
 
 
 @dataclass(frozen=True)
