@@ -125,7 +125,8 @@ class Writer:
         measurements or outlines.
         """
         if path.suffix.lower() in measuring.ENDINGS:
-            ours = shown if shown is not None and shown.layer is layer else None
+            # A layer may come in the proxy that napari gives to plugins: equal, not identical.
+            ours = shown if shown is not None and shown.layer == layer else None
             image = ours.target.image if ours is not None else None
             classes = ours.segmentation.card.classes if ours is not None else ()
             measured = measuring.read_objects(viewer, layer, image, classes)
