@@ -125,7 +125,7 @@ class Writer:
         measurements or outlines.
         """
         if path.suffix.lower() in measuring.ENDINGS:
-            # Not `is`: napari hands plugins its layers in wrappers.
+            # A layer may come in the proxy that napari gives to plugins: equal, not identical.
             ours = shown if shown is not None and shown.layer == layer else None
             image = ours.target.image if ours is not None else None
             classes = ours.segmentation.card.classes if ours is not None else ()
