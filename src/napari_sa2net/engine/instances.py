@@ -180,10 +180,14 @@ def split_parts(
     return labels, np.zeros(int(labels.max(initial=0)) + 1, np.int32)
 
 
-def clean(labels: Labels, settings: LabelSettings) -> Labels:
-    """Drop specks and fill holes; the numbers stay."""
-    labels = drop_small(labels, settings.min_size)
-    return fill_holes(labels) if settings.fill_holes else labels
+def clean(
+    labels: Labels, settings: LabelSettings, keep: NDArray[np.bool_] | None = None
+) -> Labels:
+    """Drop specks, but where ``keep`` is, and fill holes; the numbers stay."""
+    kept = drop_small(labels, settings.min_size)
+    if keep is not None:
+        kept = np.where(keep, labels, kept)
+    return fill_holes(kept) if settings.fill_holes else kept
 
 
 def foreground(probabilities: NDArray[Any], settings: LabelSettings) -> NDArray[np.bool_]:

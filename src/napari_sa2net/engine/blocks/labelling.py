@@ -92,9 +92,7 @@ class Rules:
         mine = np.zeros(int(found.max(initial=0)) + 1, bool)
         mine[found[wanted]] = True
         mine[0] = False
-        cleaned = clean(found, self.settings)
-        if whole is not None:
-            cleaned = np.where(whole & (cleaned == 0), found, cleaned)
+        cleaned = clean(found, self.settings, whole)
         labels = np.where(mine[cleaned], cleaned, 0)
         return owners[labels] if self.settings.result == "classes" else sequential(labels)
 
