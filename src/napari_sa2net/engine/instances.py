@@ -180,16 +180,12 @@ def split_parts(
     return labels, np.zeros(int(labels.max(initial=0)) + 1, np.int32)
 
 
-def clean(
-    labels: Labels, settings: LabelSettings, whole: NDArray[np.bool_] | None = None
-) -> Labels:
-    """Drop specks and fill holes; the numbers stay.
-
-    Where ``whole`` is true, labels are pieces of something larger and no specks.
-    """
+def clean(labels: Labels, settings: LabelSettings, keep: NDArray[np.bool_] | None = None) -> Labels:
+    """Drop specks, but where ``keep`` is, and fill holes; the numbers stay."""
     kept = drop_small(labels, settings.min_size)
-    labels = kept if whole is None else np.where(whole, labels, kept)
-    return fill_holes(labels) if settings.fill_holes else labels
+    if keep is not None:
+        kept = np.where(keep, labels, kept)
+    return fill_holes(kept) if settings.fill_holes else kept
 
 
 def foreground(probabilities: NDArray[Any], settings: LabelSettings) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""A whole image, block by block, onto the disk: equal to one in memory, and resumable."""
+"""segment_to_zarr(): a whole run, interrupted and gone on with."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,240 +13,369 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_sa2net import segment, segment_to_zarr
-from napari_sa2net.cli import main
-from napari_sa2net.engine.blocks import job as job_module
+from napari_sa2net.engine.blocks.estimating import estimate
+from napari_sa2net.engine.blocks.job import BlockDone, ZarrResult, segment_to_zarr
 from napari_sa2net.engine.blocks.plan import BlockOptions
+from napari_sa2net.engine.blocks.statistics import Collector
 from napari_sa2net.engine.blocks.store import ATTRIBUTE, WORK, Store
-from napari_sa2net.engine.errors import InputError, SA2NetError
-from napari_sa2net.engine.events import Event, Message
+from napari_sa2net.engine.blocks.work import Work
+from napari_sa2net.engine.errors import DeviceError, InputError, SA2NetError
+from napari_sa2net.engine.events import Event, Message, run
 from napari_sa2net.engine.files import read_image
+from napari_sa2net.engine.images import Normalization
+from napari_sa2net.engine.inference import LabelSettings, SegmentOptions, TileDone, segment
+from napari_sa2net.engine.prediction import Plan, Predictor
 from napari_sa2net.engine.weights import Model
 
 Blobs = Callable[[tuple[int, int], float, int], NDArray[np.float64]]
 Same = Callable[[NDArray[Any], NDArray[Any]], bool]
 
-BLOCKS = BlockOptions(side=128, chunk=64)
-OPTIONS: dict[str, Any] = {"tile": 64, "discard": 0, "blend": 16, "min_size": 5}
+SMALL = SegmentOptions(device="cpu", tile=64, discard=16, blend=16)
+BLOCKS = BlockOptions(side=64, chunk=32)
 
 
 @pytest.fixture
 def image(blobs: Blobs) -> NDArray[np.uint8]:
-    """Return an RGB image of several blocks, neither a multiple of a tile nor of a block."""
-    planes = [blobs((300, 210), 5, seed) for seed in range(3)]
-    return (255 * np.stack(planes, axis=-1)).astype(np.uint8)
+    """Return an RGB image of two by three blocks."""
+    return np.stack([blobs((100, 130), 3, i) * 200 for i in range(3)], axis=-1).astype(np.uint8)
 
 
 @pytest.fixture
-def tiny_model(tiny_model: Any, image: NDArray[np.uint8]) -> Any:
-    """Return the model with a threshold at which it finds objects in the image."""
-    found = segment(image, tiny_model, "cpu", rgb=True, axes="YXC")
-    threshold = float(np.quantile(1 - found.probabilities[0].astype(np.float32), 0.7))
-    labelling = replace(tiny_model.card.labelling, threshold=threshold)
-    return Model(tiny_model.network, replace(tiny_model.card, labelling=labelling))
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the number of tiles whenever some go through the network."""
+    counts: list[int] = []
+    original = Predictor._run
+
+    def counted(self: Predictor, x: Any, tiles: Any) -> Any:
+        counts.append(len(tiles))
+        return original(self, x, tiles)
+
+    monkeypatch.setattr(Predictor, "_run", counted)
+    return counts
 
 
-def to_zarr(image: Any, path: Path, model: Any, **options: Any) -> Any:
-    """Segment with small tiles and blocks."""
-    given = {"rgb": True, "axes": "YXC", "blocks": BLOCKS, **OPTIONS, **options}
-    return segment_to_zarr(image, path, model, "cpu", **given)
-
-
-def test_the_labels_are_those_of_the_image_in_memory(
-    image: NDArray[np.uint8], tmp_path: Path, tiny_model: Any, same_labels: Same
-) -> None:
-    whole = segment(image, tiny_model, "cpu", rgb=True, axes="YXC", **OPTIONS)
-    result = to_zarr(image, tmp_path / "a.ome.zarr", tiny_model)
-    assert whole.labels.max() > 5
-    assert same_labels(np.asarray(result.labels), whole.labels)
-    assert result.count == whole.labels.max()
-    # Other blocks and chunks are the same tiles.
-    other = BlockOptions(side=96, chunk=48)
-    again = to_zarr(image, tmp_path / "b.ome.zarr", tiny_model, blocks=other)
-    assert same_labels(np.asarray(again.labels), whole.labels)
-
-
-@pytest.mark.parametrize("options", [{"diameter": 15.0}, {"result": "classes"}])
-def test_so_are_scaled_images_and_classes(
-    image: NDArray[np.uint8],
-    tmp_path: Path,
-    tiny_model: Any,
-    same_labels: Same,
-    options: dict[str, Any],
-) -> None:
-    whole = segment(image, tiny_model, "cpu", rgb=True, axes="YXC", **OPTIONS, **options)
-    result = to_zarr(image, tmp_path / "a.ome.zarr", tiny_model, **options)
-    found = np.asarray(result.labels)
-    assert whole.labels.any()
-    if options.get("result") == "classes":
-        np.testing.assert_array_equal(found, whole.labels)
-    else:
-        different = np.count_nonzero((found > 0) != (whole.labels > 0))
-        assert different <= found.size / 1e4
-
-
-def test_planes_of_a_stack_have_their_own_labels(
-    blobs: Blobs, tmp_path: Path, tiny_model: Any, same_labels: Same
-) -> None:
-    stack = np.stack([blobs((150, 140), 5, seed) for seed in range(2)]).astype(np.float32)
-    whole = segment(stack, tiny_model, "cpu", axes="ZYX", **OPTIONS)
-    result = to_zarr(stack, tmp_path / "a.ome.zarr", tiny_model, axes="ZYX", rgb=False)
-    assert same_labels(np.asarray(result.labels), whole.labels)
-
-
-def test_the_result_is_an_ome_zarr_pyramid_that_says_what_made_it(
-    image: NDArray[np.uint8], tmp_path: Path, tiny_model: Any
-) -> None:
-    path = tmp_path / "a.ome.zarr"
-    result = to_zarr(image, path, tiny_model, pixel_size=0.5)
-    read = read_image(path)
-    assert read.axes == "YX"
-    assert read.array.shape == (300, 210)
-    attributes = json.loads((path / "zarr.json").read_text())["attributes"]
-    scales = [
-        dataset["coordinateTransformations"][0]["scale"]
-        for dataset in attributes["ome"]["multiscales"][0]["datasets"]
-    ]
-    assert [scale[0] / scales[0][0] for scale in scales] == [1, 2, 4, 8]
-    import zarr
-
-    levels = [zarr.open_array(str(path / str(level)), mode="r") for level in range(4)]
-    assert [level.shape for level in levels] == [(300, 210), (150, 105), (75, 53), (38, 27)]
-    np.testing.assert_array_equal(levels[1][...], levels[0][...][::2, ::2])
-    made = attributes[ATTRIBUTE]
-    assert len(made["identity"]["model"]["sha256"]) == 64
-    assert made["identity"]["settings"]["min_size"] == 5
-    assert made["objects"] == result.count
-    assert not (path / WORK).exists()
-
-
-class Stop(Exception):
-    """Thrown in the middle of a run."""
-
-
-@pytest.mark.parametrize("phase", ["normalise", "label", "relabel", "pyramid-1"])
-def test_a_run_goes_on_where_it_was_stopped(
-    image: NDArray[np.uint8], tmp_path: Path, tiny_model: Any, phase: str
-) -> None:
-    expected = to_zarr(image, tmp_path / "whole.ome.zarr", tiny_model)
-    path = tmp_path / "a.ome.zarr"
-    seen: list[str] = []
-
-    def stop(event: Event) -> None:
-        if isinstance(event, job_module.BlockDone) and event.phase == phase:
-            seen.append(phase)
-            if len(seen) == 2:
-                raise Stop
-
-    with pytest.raises(Stop):
-        to_zarr(image, path, tiny_model, on_event=stop)
-    assert not Store(path).finished()
-    with pytest.raises(InputError, match="--resume"):
-        to_zarr(image, path, tiny_model)
-    result = to_zarr(image, path, tiny_model, resume=True)
-    np.testing.assert_array_equal(result.labels[...], expected.labels[...])
-    assert result.count == expected.count
-    # What is complete is told, and not made again.
-    told: list[Event] = []
-    to_zarr(image, path, tiny_model, resume=True, on_event=told.append)
-    assert [type(event) for event in told] == [Message]
-
-
-def test_what_the_network_has_done_is_not_done_again(
-    image: NDArray[np.uint8], tmp_path: Path, tiny_model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.ome.zarr"
-    mark = Store.mark
-
-    def full(store: Store, phase: str, number: int, **content: Any) -> None:
-        if phase == "label" and number == 1:
-            raise OSError(28, "No space left on device")
-        mark(store, phase, number, **content)
-
-    monkeypatch.setattr(Store, "mark", full)
-    with pytest.raises(SA2NetError, match=r"No space left on device.*--resume"):
-        to_zarr(image, path, tiny_model)
-    monkeypatch.undo()
-
-    def forbidden(*_: Any) -> Any:
-        raise AssertionError("the network ran again")
-
-    monkeypatch.setattr(tiny_model.network, "forward", forbidden)
-    assert to_zarr(image, path, tiny_model, resume=True).count > 0
-
-
-def test_another_image_model_or_setting_is_not_gone_on_with(
-    image: NDArray[np.uint8], tmp_path: Path, tiny_model: Any
-) -> None:
-    path = tmp_path / "a.ome.zarr"
-    to_zarr(image, path, tiny_model)
-    with pytest.raises(InputError, match="image fingerprint was"):
-        to_zarr(255 - image, path, tiny_model, resume=True)
-    with pytest.raises(InputError, match="settings seed_size was 4, now 9"):
-        to_zarr(image, path, tiny_model, resume=True, seed_size=9)
-    with pytest.raises(InputError, match="model name was tiny, now nuclei"):
-        to_zarr(image, path, "nuclei", resume=True)
-    assert to_zarr(image, path, tiny_model, overwrite=True, seed_size=9).count > 0
-
-
-def test_what_is_not_ours_is_never_replaced(
-    image: NDArray[np.uint8], tmp_path: Path, tiny_model: Any
-) -> None:
-    folder = tmp_path / "mine.ome.zarr"
-    folder.mkdir()
-    (folder / "precious.txt").write_text("keep me")
-    with pytest.raises(InputError, match="was not written by sa2net segment"):
-        to_zarr(image, folder, tiny_model, overwrite=True)
-    assert (folder / "precious.txt").exists()
-
-
-def test_tiles_with_nothing_in_them_are_skipped(
-    blobs: Blobs, tmp_path: Path, tiny_model: Any
-) -> None:
-    image = np.full((300, 300), 10, np.uint8)
-    image[:64, :64] = 255 * blobs((64, 64), 4, 0)
-    options = {"axes": "YX", "rgb": False}
-    all_tiles = to_zarr(image, tmp_path / "a.ome.zarr", tiny_model, **options)
-    skipping = BlockOptions(side=128, chunk=64, skip_empty=True)
-    some = to_zarr(image, tmp_path / "b.ome.zarr", tiny_model, blocks=skipping, **options)
-    assert all_tiles.skipped == 0
-    assert 0 < some.skipped < some.tiles
-    assert any("nothing in them" in text for text in some.messages)
-    assert not np.asarray(some.labels)[150:, 150:].any()
-
-
-def test_on_the_command_line(
-    image: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import zarr
-
-    source, out = tmp_path / "big.zarr", tmp_path / "out.ome.zarr"
-    zarr.create_array(str(source), data=image, chunks=(64, 64, 3))
-    command = ["segment", str(source), "-o", str(out), "--axes", "YXC", "--device", "cpu"]
-    assert main([*command, "--dry-run"]) == 0
-    assert "megapixels in 1 blocks" in capsys.readouterr().out
-    assert not out.exists()
-    assert main(command) == 0
-    assert "object" in capsys.readouterr().out
-    assert read_image(out).array.shape == (300, 210)
-    assert main(command) == 1
-    assert "--overwrite" in capsys.readouterr().err
-    assert main([*command, "--resume"]) == 0
-    assert "complete already" in capsys.readouterr().err
-    assert main([*command, "--overwrite", "-q"]) == 0
+def in_blocks(
+    path: Path,
+    image: Any,
+    model: Model,
+    options: SegmentOptions = SMALL,
+    blocks: BlockOptions = BLOCKS,
+    on_event: Callable[[Event], None] | None = None,
+    **more: Any,
+) -> ZarrResult:
+    return run(segment_to_zarr(image, path / "out.ome.zarr", model, options, blocks, **more),
+               on_event)  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("extra", "text"),
+    "options",
     [
-        (["-o", "folder", "--dry-run"], "--dry-run needs a result that ends in .zarr"),
-        (["-o", "folder", "--skip-empty"], "--skip-empty needs a result that ends in .zarr"),
-        (["-o", "a.zarr", "--save", "table"], "leave out --save"),
-        (["-o", "a.zarr", "--link", "z"], "leave out --link"),
+        {},
+        {"diameter": 35},
+        {"diameter": 16},
+        {"flips": True},
+        {"labelling": LabelSettings(result="classes")},
     ],
 )
-def test_wrong_usage(
-    extra: list[str], text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_the_result_is_that_of_the_image_in_memory(
+    tmp_path: Path,
+    image: NDArray[np.uint8],
+    lively: Model,
+    same_labels: Same,
+    options: dict[str, Any],
 ) -> None:
-    assert main(["segment", str(tmp_path / "x.tif"), *extra]) == 2
-    assert text in capsys.readouterr().err
+    resolved = replace(SMALL, **options)
+    whole = run(segment(image, lively, resolved)).labels
+    result = in_blocks(tmp_path, image, lively, resolved)
+    found = np.asarray(result.labels[:])
+    assert found.dtype == np.int32
+    if "labelling" in options:
+        np.testing.assert_array_equal(found, whole)
+        assert result.text == "classes"
+    else:
+        assert whole.max() > 5
+        assert same_labels(found, whole)
+        assert result.count == whole.max()
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("percentile", "u2"), ("minmax", "f4"), ("scale", "u2"), ("scale", "u1"), ("none", "f4")],
+)
+def test_normalisation_is_that_of_the_whole_plane(
+    tmp_path: Path,
+    image: NDArray[np.uint8],
+    lively: Model,
+    same_labels: Same,
+    method: Any,
+    kind: str,
+) -> None:
+    values = image.astype(kind) * (20 if kind == "u2" else 1)
+    if method == "none":
+        values = values / 200
+    model = Model(lively.network, replace(lively.card, normalization=Normalization(method)))
+    whole = run(segment(values, model, SMALL)).labels
+    found = in_blocks(tmp_path, values, model).labels[:]
+    assert same_labels(found, whole)
+
+
+def test_stacks_plane_by_plane(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, same_labels: Same
+) -> None:
+    stack = np.stack([image, image[::-1], image[:, ::-1]])  # planes of other statistics
+    stack[1] //= 2
+    options = replace(SMALL, axes="ZXYC", rgb=True, planes=(0, 2))
+    stack = stack.swapaxes(1, 2)
+    whole = run(segment(stack, lively, options)).labels
+    result = in_blocks(tmp_path, stack, lively, options, sizes={"Z": 2, "Y": 0.5, "X": 0.25})
+    found = result.labels[:].swapaxes(1, 2)
+    assert same_labels(found, whole)
+    assert not found[1].any()
+    read = read_image(result.path)
+    assert read.axes == "ZYX"
+    assert read.calibration == {"Z": 2, "Y": 0.5, "X": 0.25}
+
+
+def test_the_result_describes_itself(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    import zarr
+
+    sizes = {"Y": 0.5, "X": 0.5}
+    events: list[Event] = []
+    result = in_blocks(tmp_path, image, lively, on_event=events.append, sizes=sizes)
+    read = read_image(result.path)
+    assert (read.axes, read.kind, read.calibration) == ("YX", "OME-Zarr", sizes)
+    np.testing.assert_array_equal(read.array[:], result.labels[:])
+    group = zarr.open_group(str(result.path), mode="r")
+    (multiscale,) = group.attrs["ome"]["multiscales"]
+    assert group.attrs["ome"]["version"] == "0.5"
+    levels = [group[entry["path"]] for entry in multiscale["datasets"]]
+    assert [level.shape for level in levels] == [(100, 130), (50, 65), (25, 33), (13, 17)]
+    for finer, coarser in itertools.pairwise(levels):
+        np.testing.assert_array_equal(coarser[:], finer[:][::2, ::2])
+    scales = [entry["coordinateTransformations"][0]["scale"] for entry in multiscale["datasets"]]
+    assert scales == [[0.5, 0.5], [1, 1], [2, 2], [4, 4]]
+    assert levels[0].metadata.dimension_names == ("y", "x")
+    made = group.attrs[ATTRIBUTE]
+    assert made["identity"]["model"]["name"] == "tiny"
+    assert len(made["identity"]["model"]["sha256"]) == 64
+    assert made["identity"]["settings"]["threshold"] == 0.5
+    assert made["objects"] == result.count == len(np.unique(result.labels[:])) - 1
+    assert sorted(p.name for p in result.path.iterdir()) == ["0", "1", "2", "3", "zarr.json"]
+    for kind in (TileDone, BlockDone):
+        done = [event for event in events if isinstance(event, kind)]
+        assert done[-1].done == done[-1].total
+    assert events[0] == Message(result.messages[0])
+
+
+def test_classes_have_the_colours_of_the_card(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    options = replace(SMALL, labelling=LabelSettings(result="classes"))
+    attributes = json.loads(
+        (in_blocks(tmp_path, image, lively, options).path / "zarr.json").read_text()
+    )
+    (colour,) = attributes["attributes"]["ome"]["image-label"]["colors"]
+    assert colour == {"label-value": 1, "rgba": [0xE6, 0x9F, 0x00, 255]}
+
+
+def test_every_tile_is_computed_once(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, computed: list[int]
+) -> None:
+    result = in_blocks(tmp_path, image, lively)
+    assert sum(computed) == result.tiles
+    assert result.tiles > 20
+
+
+class Broken(Exception):
+    """What a test throws in."""
+
+
+def after(calls: int) -> Callable[..., bool]:
+    """Return a function that is true from its call number ``calls`` on."""
+    count = itertools.count()
+    return lambda *_: next(count) >= calls
+
+
+def breaking(original: Callable[..., Any], when: Callable[..., bool]) -> Callable[..., Any]:
+    def call(*arguments: Any, **more: Any) -> Any:
+        if when(*arguments):
+            raise Broken
+        return original(*arguments, **more)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "when"),
+    [
+        (Collector, "result", lambda _: True),
+        (Store, "mark", lambda _, phase, number: (phase, number) == ("predict", 2)),
+        (Predictor, "_run", after(10)),  # in the middle of the second block
+        (Work, "join", lambda _: True),
+        (Store, "mark", lambda _, phase, number: (phase, number) == ("measure", 2)),
+        (Store, "mark", lambda _, phase, number: (phase, number) == ("label", 3)),
+        (Store, "mark", lambda _, phase, number: (phase, number) == ("relabel", 3)),
+        (Store, "mark", lambda _, phase, number: (phase, number) == ("pyramid-1", 1)),
+        (Store, "finish", lambda *_: True),
+    ],
+    ids=[
+        "normalise",
+        "predict",
+        "tile",
+        "join",
+        "measure",
+        "label",
+        "relabel",
+        "pyramid",
+        "finish",
+    ],
+)
+def test_it_goes_on_where_it_broke_off(
+    tmp_path: Path,
+    image: NDArray[np.uint8],
+    lively: Model,
+    kind: type,
+    name: str,
+    when: Callable[..., bool],
+    computed: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without a boundary class, so that there is a phase in which radii are measured.
+    classes = tuple(replace(info, derived=False) for info in lively.card.classes)
+    model = Model(lively.network, replace(lively.card, classes=classes))
+    expected = in_blocks(tmp_path / "whole", image, model)
+    tiles = sum(computed)
+    computed.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, breaking(getattr(kind, name), when))
+        with pytest.raises(Broken):
+            in_blocks(tmp_path, image, model)
+    path = tmp_path / "out.ome.zarr"
+    assert (path / WORK).is_dir()
+    with pytest.raises(InputError, match="multiscales"):
+        read_image(path)  # nobody takes it for finished
+    done = Store(path).marks("predict")
+    before = sum(computed)
+    result = in_blocks(tmp_path, image, model, resume=True)
+    np.testing.assert_array_equal(result.labels[:], expected.labels[:])
+    assert result.count == expected.count
+    # Of the network's work at most the one block is lost.
+    assert sum(computed) <= tiles + tiles // 3
+    if len(done) == 6:
+        assert sum(computed) == before
+    assert not (path / WORK).exists()
+
+
+def test_a_complete_result_is_not_made_again(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, computed: list[int]
+) -> None:
+    first = in_blocks(tmp_path, image, lively)
+    before = sum(computed)
+    events: list[Event] = []
+    second = in_blocks(tmp_path, image, lively, resume=True, on_event=events.append)
+    assert second == first
+    assert sum(computed) == before
+    assert any("complete already" in event.text for event in events if isinstance(event, Message))
+
+
+def test_another_image_model_or_settings_are_refused(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, tiny_model: Model
+) -> None:
+    in_blocks(tmp_path, image, lively)
+    with pytest.raises(InputError, match="--resume"):
+        in_blocks(tmp_path, image, lively)
+    with pytest.raises(InputError, match="image fingerprint was"):
+        in_blocks(tmp_path, image[::-1], lively, resume=True)
+    with pytest.raises(InputError, match="model sha256 was"):
+        in_blocks(tmp_path, image, tiny_model, resume=True)
+    changed = replace(SMALL, labelling=LabelSettings(min_size=6))
+    with pytest.raises(InputError, match="settings min_size was 5, now 6"):
+        in_blocks(tmp_path, image, lively, changed, resume=True)
+    with pytest.raises(InputError, match="blocks chunk was 32, now 64"):
+        in_blocks(tmp_path, image, lively, blocks=BlockOptions(64, 64), resume=True)
+    result = in_blocks(tmp_path, image[::-1], lively, overwrite=True)
+    assert result.labels.shape == (100, 130)
+
+
+def test_what_is_not_ours_is_never_replaced(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    folder = tmp_path / "out.ome.zarr"
+    folder.mkdir()
+    (folder / "precious.txt").write_text("keep me")
+    for more in ({"overwrite": True}, {"resume": True}, {}):
+        with pytest.raises(InputError, match="not written by sa2net"):
+            in_blocks(tmp_path, image, lively, **more)
+    assert (folder / "precious.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    "options", [{"keep": {"stages"}}, {"labelling": LabelSettings(link="z")}, {"planes": (1,)}]
+)
+def test_what_makes_no_sense_here_is_refused(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError):
+        in_blocks(tmp_path, image, lively, replace(SMALL, **options))
+    assert not (tmp_path / "out.ome.zarr").exists()
+
+
+@pytest.mark.parametrize(("side", "chunk"), [(100, 64), (32, 64), (16, 8)])
+def test_blocks_are_whole_chunks(side: int, chunk: int) -> None:
+    with pytest.raises(InputError, match="multiple"):
+        BlockOptions(side, chunk)
+
+
+def test_empty_tiles_are_skipped_and_counted(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, computed: list[int]
+) -> None:
+    noise = np.random.default_rng(0).integers(98, 103, image.shape, np.uint8)
+    image = np.where(np.arange(130)[:, None] < 50, image, noise)
+    blocks = replace(BLOCKS, skip_empty=True)
+    result = in_blocks(tmp_path, image, lively, blocks=blocks)
+    assert 0 < result.skipped < result.tiles
+    assert sum(computed) == result.tiles - result.skipped
+    assert f"{result.skipped} of {result.tiles} tiles have nothing in them" in result.messages[-1]
+    found = result.labels[:]
+    assert not found[:, 110:].any()
+    everything = in_blocks(tmp_path / "all", image, lively)
+    assert everything.skipped == 0
+    np.testing.assert_array_equal(found[:, :20] > 0, everything.labels[:, :20] > 0)
+
+
+def test_an_estimate_writes_nothing(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    path = tmp_path / "out.ome.zarr"
+    found = estimate(image, path, lively, SMALL, BLOCKS)
+    assert not path.exists()
+    assert (found.pixels, found.blocks) == (13000, 6)
+    assert found.tiles == in_blocks(tmp_path, image, lively).tiles
+    assert found.working_bytes == 13000 * 10
+    assert found.seconds > 0
+    assert found.fits
+    assert not replace(found, free_bytes=1000).fits
+    assert "6 blocks" in found.text()
+
+
+def test_without_memory_the_tiles_stay_as_they_are() -> None:
+    plan = Plan("cuda", 2, 64, 16, 16, fixed=True)
+    plan.shrink(2, 64)
+    assert (plan.device, plan.batch, plan.tile) == ("cuda", 1, 64)
+    assert "CPU" in plan.shrink(1, 64)
+    assert (plan.device, plan.tile) == ("cpu", 64)
+    with pytest.raises(DeviceError, match="smaller tiles"):
+        plan.shrink(1, 64)
+
+
+def test_no_runtime_or_disk_error_comes_out(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Store, "write_arrays", full)
+    with pytest.raises(SA2NetError, match=r"No space left on device.*--resume"):
+        in_blocks(tmp_path, image, lively)
