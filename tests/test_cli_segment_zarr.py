@@ -87,7 +87,6 @@ def test_a_dry_run_tells_and_writes_nothing(
         ("out.zarr", ["--save", "table"]),
         ("out.zarr", ["--link", "z"]),
         ("out.zarr", ["--resume", "--overwrite"]),
-        ("out.zarr", ["another.tif"]),
     ],
 )
 def test_wrong_usage(
@@ -103,6 +102,16 @@ def test_wrong_usage(
     assert not (tmp_path / out).exists()
 
 
+def test_a_zarr_result_is_of_one_image(
+    image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.zarr"
+    images = [str(image_file), "another.tif"]
+    assert main(["segment", *images, "-o", str(out), "--model", model_file]) == 2
+    assert "2 are given" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_the_image_is_never_replaced(tmp_path: Path, tiny_model: Any) -> None:
     import zarr
 
@@ -111,5 +120,5 @@ def test_the_image_is_never_replaced(tmp_path: Path, tiny_model: Any) -> None:
     for output in (path, path / "labels.zarr", tmp_path):
         with pytest.raises(InputError, match="replace the image"):
             segment_to_zarr(path, output, tiny_model, overwrite=True)
-    result = segment_to_zarr(path, tmp_path / "out.zarr", tiny_model, device="cpu", tile=64)
+    result = segment_to_zarr(path, tmp_path / "out.zarr", tiny_model, device="cpu")
     assert result.labels.shape == (40, 50)

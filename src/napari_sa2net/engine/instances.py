@@ -180,9 +180,7 @@ def split_parts(
     return labels, np.zeros(int(labels.max(initial=0)) + 1, np.int32)
 
 
-def clean(
-    labels: Labels, settings: LabelSettings, keep: NDArray[np.bool_] | None = None
-) -> Labels:
+def clean(labels: Labels, settings: LabelSettings, keep: NDArray[np.bool_] | None = None) -> Labels:
     """Drop specks, but where ``keep`` is, and fill holes; the numbers stay."""
     kept = drop_small(labels, settings.min_size)
     if keep is not None:
