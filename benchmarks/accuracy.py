@@ -114,12 +114,12 @@ def main() -> None:
         )
         return
     model = load_model(arguments.model or recipe.card.name)
-    show(
-        {
-            d.folder: scored(d, model, held_out(arguments.data, recipe, d, arguments.training))
-            for d in recipe.datasets
-        }
-    )
+    results = {}
+    for dataset in recipe.datasets:
+        names = held_out(arguments.data, recipe, dataset, arguments.training)
+        if names:
+            results[dataset.folder] = scored(dataset, model, names)
+    show(results)
 
 
 if __name__ == "__main__":

@@ -116,5 +116,5 @@ def test_the_image_is_never_replaced(tmp_path: Path, tiny_model: Any) -> None:
     for output in (path, path / "labels.zarr", tmp_path):
         with pytest.raises(InputError, match="replace the image"):
             segment_to_zarr(path, output, tiny_model, overwrite=True)
-    result = segment_to_zarr(path, tmp_path / "out.zarr", tiny_model, device="cpu", tile=96)
+    result = segment_to_zarr(path, tmp_path / "out.zarr", tiny_model, device="cpu")
     assert result.labels.shape == (40, 50)

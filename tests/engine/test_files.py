@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_sa2net.engine import files
+from napari_sa2net.engine import files, tiff
 from napari_sa2net.engine.errors import InputError, SA2NetError
 from napari_sa2net.engine.files import list_images, read_image, write_image, write_labels
 
@@ -157,6 +157,35 @@ def test_plain_stack_and_colours(tmp_path: Path, colour: np.ndarray) -> None:
 def test_uncompressed_tiff_is_not_loaded(tmp_path: Path, grey: np.ndarray) -> None:
     tifffile.imwrite(tmp_path / "a.tif", grey)
     assert isinstance(read_image(tmp_path / "a.tif").array, np.memmap)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "jpeg", "zlib"])
+@pytest.mark.parametrize("kind", ["ome", "svs", "plain"])
+def test_a_large_compressed_tiff_is_read_part_by_part(
+    tmp_path: Path, compression: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zarr", minversion="3.0")
+    pytest.importorskip("imagecodecs")
+    monkeypatch.setattr(tiff, "LARGE", 0)
+    data = np.tile(np.arange(200, dtype=np.uint8)[:, None, None], (1, 150, 3))
+    path = tmp_path / {"ome": "a.ome.tif", "svs": "a.svs", "plain": "a.tif"}[kind]
+    described = {"description": "Aperio Image Library v12|MPP = 0.25|AppMag = 40"}
+    with tifffile.TiffWriter(path, ome=kind == "ome") as file:
+        file.write(
+            data,
+            photometric="rgb",
+            compression=compression,
+            tile=(64, 64),
+            metadata={"axes": "YXS"} if kind == "ome" else None,
+            **(described if kind == "svs" else {}),
+        )
+    image = read_image(path)
+    assert not isinstance(image.array, np.ndarray)
+    assert (image.axes, image.rgb, image.name) == ("YXC", True, "a")
+    assert image.kind == {"ome": "OME-TIFF", "svs": "SVS", "plain": "TIFF"}[kind]
+    assert image.calibration == ({"Y": 0.25, "X": 0.25} if kind == "svs" else {})
+    part = np.asarray(image.array[60:90, 30:40]).astype(int)
+    assert np.abs(part - data[60:90, 30:40]).max() <= (3 if compression == "jpeg" else 0)
 
 
 def test_palettes_and_white_is_zero(tmp_path: Path, grey: np.ndarray) -> None:

@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="TIFF, OME-TIFF, PNG, JPEG, OME-Zarr, folders of them, or patterns ('*.tif')",
+        help="TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG, OME-Zarr, folders of them, patterns ('*.tif')",
     )
     parser.add_argument(
         "-o",

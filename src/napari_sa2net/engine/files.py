@@ -52,8 +52,9 @@ def read_image(path: str | Path) -> ImageFile:
     Parameters
     ----------
     path
-        A TIFF, OME-TIFF, ImageJ TIFF, PNG or JPEG file, or an OME-Zarr folder (0.4 or 0.5, of
-        which the full resolution is read). Uncompressed TIFF and zarr are read lazily.
+        A TIFF, OME-TIFF, ImageJ TIFF, SVS, NDPI, PNG or JPEG file, or an OME-Zarr folder (0.4 or
+        0.5); of several resolutions the full one. Uncompressed TIFF and zarr are read lazily,
+        and so is a large compressed TIFF where zarr is installed.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import Any
 
 from .calibration import Calibration
 
-TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs", ".ndpi")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 ZARR_ENDINGS = (".ome.zarr", ".zarr")
 IMAGE_ENDINGS = TIFF_ENDINGS + PICTURE_ENDINGS + ZARR_ENDINGS
@@ -33,7 +33,8 @@ class ImageFile:
     """Size of a step along ``Z``, ``Y`` and ``X`` in µm, where the file tells."""
     path: Path = Path()
     kind: str = ""
-    """``TIFF``, ``OME-TIFF``, ``ImageJ TIFF``, ``OME-Zarr``, ``PNG`` or ``JPEG``."""
+    """``TIFF``, ``OME-TIFF``, ``ImageJ TIFF``, ``SVS``, ``NDPI``, ``OME-Zarr``, ``PNG`` or
+    ``JPEG``."""
     channel_names: tuple[str, ...] = ()
     """Names of the channels, where the file tells; empty text for one without a name."""
 

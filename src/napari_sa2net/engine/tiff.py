@@ -1,8 +1,9 @@
-"""Reading TIFF files of all kinds: plain, OME and ImageJ; grey, colours and palettes."""
+"""Reading TIFF files of all kinds: plain, OME, ImageJ, slides; grey, colours and palettes."""
 
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from .errors import InputError
 from .image_file import ImageFile
 
 logger = logging.getLogger(__name__)
+
+LARGE = 2**28
+"""A compressed image of more bytes than this is read part by part, where zarr is installed."""
+
+_SVS_PIXEL = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 
 
 def read_tiff(path: Path) -> ImageFile:
@@ -40,7 +46,7 @@ def read_tiff(path: Path) -> ImageFile:
     return ImageFile(array, axes, rgb, sizes, path, kind, names)
 
 
-def _lazily(path: Path, series: Any) -> NDArray[Any]:
+def _lazily(path: Path, series: Any) -> Any:
     if series.dataoffset is not None and series.keyframe.is_memmappable:
         try:
             array: NDArray[Any] = tifffile.memmap(path, series=0, mode="r")
@@ -48,7 +54,20 @@ def _lazily(path: Path, series: Any) -> NDArray[Any]:
                 return array
         except (ValueError, OSError) as error:
             logger.debug("%s is read at once: %s", path, error)
+    if series.nbytes > LARGE:
+        try:
+            return _part_by_part(path)
+        except Exception as error:  # zarr is missing or too old, or tifffile cannot do it
+            logger.info("%s is read at once: %s", path, error)
     return np.asarray(series.asarray())
+
+
+def _part_by_part(path: Path) -> Any:
+    """Return the full resolution as a zarr array, of which only what is indexed is decoded."""
+    import zarr
+
+    # The store keeps the file open.
+    return zarr.open_array(tifffile.imread(path, series=0, level=0, aszarr=True), mode="r")
 
 
 def _inverted(array: NDArray[Any]) -> NDArray[Any]:
@@ -64,12 +83,16 @@ def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, 
         return calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
     if tiff.is_imagej:
         return calibration.from_imagej(tiff.imagej_metadata or {}, (y, x)), "ImageJ TIFF"
+    if tiff.is_svs:
+        found = _SVS_PIXEL.search(page.description)
+        size = calibration.micrometres(found[1] if found else None, "um")
+        return calibration.keep_known({"Y": size, "X": size}), "SVS"
     unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
     name = {2: "inch", 3: "centimeter"}.get(int(unit), "")
-    return calibration.from_dots((y, x), name), "TIFF"
+    return calibration.from_dots((y, x), name), "NDPI" if tiff.is_ndpi else "TIFF"
 
 
-def _tiff_axes(array: NDArray[Any], letters: str) -> tuple[NDArray[Any], str, bool]:
+def _tiff_axes(array: Any, letters: str) -> tuple[Any, str, bool]:
     """Bring tifffile's letters (S samples, I and Q unknown, …) to ``TZCYX``."""
     for axis in reversed(range(len(letters))):  # what we have no letter for, if it has length 1
         if letters[axis] not in "TZCYX" and array.shape[axis] == 1:

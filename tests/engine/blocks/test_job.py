@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_sa2net.engine.blocks import source
 from napari_sa2net.engine.blocks.estimating import estimate
 from napari_sa2net.engine.blocks.job import BlockDone, ZarrResult, segment_to_zarr
 from napari_sa2net.engine.blocks.plan import BlockOptions
@@ -96,6 +97,25 @@ def test_the_result_is_that_of_the_image_in_memory(
         assert whole.max() > 5
         assert same_labels(found, whole)
         assert result.count == whole.max()
+
+
+def test_an_image_that_is_made_smaller_is_read_in_strips(
+    tmp_path: Path,
+    image: NDArray[np.uint8],
+    lively: Model,
+    same_labels: Same,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = replace(SMALL, diameter=45)
+    whole = run(segment(image, lively, options)).labels
+    monkeypatch.setattr(source, "STRIP_PIXELS", 1000)
+    assert same_labels(in_blocks(tmp_path, image, lively, options).labels[:], whole)
+
+
+def test_blocks_are_smaller_where_the_image_is_enlarged() -> None:
+    blocks = BlockOptions(2048, 512)
+    assert [blocks.side_for((zoom, 1.0)) for zoom in (0.1, 1, 1.5, 2, 9)] == [
+        2048, 2048, 1024, 1024, 512]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -295,6 +315,8 @@ def test_another_image_model_or_settings_are_refused(
         in_blocks(tmp_path, image, lively, changed, resume=True)
     with pytest.raises(InputError, match="blocks chunk was 32, now 64"):
         in_blocks(tmp_path, image, lively, blocks=BlockOptions(64, 64), resume=True)
+    with pytest.raises(InputError, match="exclude"):
+        in_blocks(tmp_path, image, lively, resume=True, overwrite=True)
     result = in_blocks(tmp_path, image[::-1], lively, overwrite=True)
     assert result.labels.shape == (100, 130)
 

@@ -46,6 +46,7 @@ class Estimate:
             f"{self.device}, at most {_gigabytes(self.result_bytes)} of disk for the result and "
             f"{_gigabytes(self.working_bytes)} more while it runs "
             f"({_gigabytes(self.free_bytes)} are free)."
+            + ("" if self.fits else " That may not fit.")
         )
 
     @property

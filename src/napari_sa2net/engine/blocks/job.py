@@ -15,6 +15,7 @@ from ..events import Event, Message, Progress
 from ..model_files import Model
 from ..prediction import Predictor
 from ..segmentation import SegmentOptions
+from ..tiling import Tile
 from .joining import Joined
 from .plan import Block, BlockOptions
 from .probabilities import BlockPredictor, TileCount, first_block
@@ -181,7 +182,7 @@ class _Job:
     @cached_property
     def _total(self) -> int:
         """Steps of the phases after the network."""
-        side, chosen = self.setup.blocks.side, self.setup.numbers
+        side, chosen = self.grid.side, self.setup.numbers
         coarser = sum(
             len(self.pyramid.grid(level, side, chosen)) for level in range(1, self.pyramid.count)
         )
@@ -190,20 +191,22 @@ class _Job:
     def _normalise(self) -> Generator[Event, None, list[TileLayout]]:
         """Look at all values of each plane; return the planes' tiles."""
         layouts: list[TileLayout] = []
+        tiles: list[Tile] = []  # all planes have the same
         done = 0
         for layer, plane in enumerate(self.setup.numbers):
             name = f"statistics/{layer}.json"
             known = self.store.read_json(name)
             if known is None:
                 collector = Collector(self.grid.shape, self.setup.card.normalization)
-                for block in self._blocks_of(layer):
+                for block in self.grid.of_layer(layer):
                     collector.add(block, self.setup.planes.read(plane, block.slices))
                     done += 1
                     yield BlockDone(done, len(self.grid), "block", phase="normalise")
                 known = collector.result().to_json()
                 self.store.write_json(name, known)
             source = Source(self.setup.preparation, plane, Statistics.from_json(known))
-            layouts.append(TileLayout(source, self.setup.tiles(source)))
+            tiles = tiles or self.setup.tiles(source)
+            layouts.append(TileLayout(source, tiles))
         return layouts
 
     def _predict(self, layouts: list[TileLayout]) -> Generator[Event, None, None]:
@@ -215,7 +218,7 @@ class _Job:
             layout = layouts[block.layer]
             count.add(block.layer, layout.within(layout.needed(block.box)))
         predictor = Predictor(self.setup.model.network, self.setup.plan(self.device))
-        side = self.setup.blocks.side
+        side = self.grid.side
         computing = BlockPredictor(predictor, self.store, side, self.setup.blocks.skip_empty)
         try:
             for block in self.grid:
@@ -229,7 +232,7 @@ class _Job:
                     ]
                     self.store.mark("predict", block.number, skipped=len(own))
                     finished.add(block.number)
-                done = (b.place for b in self._blocks_of(block.layer) if b.number in finished)
+                done = (b.place for b in self.grid.of_layer(block.layer) if b.number in finished)
                 computing.forget(block, layout, done)
         finally:
             predictor.close()
@@ -286,7 +289,7 @@ class _Job:
             def do(block: Block, source: Any = source, target: Any = target) -> None:
                 shrink(source, target, block, self._index(block))
 
-            grid = self.pyramid.grid(level, self.setup.blocks.side, self.setup.numbers)
+            grid = self.pyramid.grid(level, self.grid.side, self.setup.numbers)
             yield from self._each(f"pyramid-{level}", grid, do)
 
     def _finish(
@@ -315,9 +318,6 @@ class _Job:
         }
         known = {letter: size for letter, size in sizes.items() if letter in self.pyramid.axes}
         self.store.finish({**self.pyramid.attributes(known, colors, "labels"), ATTRIBUTE: made})
-
-    def _blocks_of(self, layer: int) -> list[Block]:
-        return [block for block in self.grid if block.layer == layer]
 
     def _index(self, block: Block) -> tuple[int, ...]:
         return self.setup.stack.index(block.plane)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,45 +89,46 @@ class Joined:
         return [int(owner) for owner in np.unique(self.owners[hit])]
 
 
-def join(grid: BlockGrid, parts: Iterable[BorderParts], largest: int) -> Joined:
+def join(grid: BlockGrid, read: Callable[[int], BorderParts], largest: int) -> Joined:
     """Join the parts of neighbouring blocks that touch.
 
     Parameters
     ----------
     grid
         The blocks.
-    parts
-        Those of each block, in its order.
+    read
+        Gives those of a block by its number; the sides of a few blocks only are in memory.
     largest
         Most pixels of a bounding box that is labelled at once.
     """
-    all_parts = list(parts)
-    counts = [len(found.kinds) for found in all_parts]
-    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    boxes = [np.zeros((0, 4), np.int64)]
+    pixels = [np.zeros((0, 2), np.int64)]
+    for block in grid:
+        found = read(block.number)
+        boxes.append(found.boxes)
+        pixels.append(found.pixels)
+    starts = np.cumsum([len(part) for part in boxes], dtype=np.int64)
     union = Union(int(starts[-1]))
     for block in grid:
         row, column = block.place
-        mine = all_parts[block.number]
+        mine = read(block.number)
         for side, opposite, place in (
             ("bottom", "top", (row + 1, column)),
             ("right", "left", (row, column + 1)),
         ):
             other = grid.at(block.layer, *place)
-            if other is None:
-                continue
-            theirs = all_parts[other.number]
-            for a, b in _touching(mine, side, theirs, opposite):
-                union.join(int(starts[block.number]) + a, int(starts[other.number]) + b)
+            if other is not None:
+                for a, b in _touching(mine, side, read(other.number), opposite):
+                    union.join(int(starts[block.number]) + a, int(starts[other.number]) + b)
     roots, first, member = np.unique(union.roots(), return_index=True, return_inverse=True)
-    boxes = _boxes(all_parts, member, len(roots))
-    sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    pixels = np.concatenate([np.zeros((0, 2), np.int64), *(found.pixels for found in all_parts)])
+    around = _boxes(np.concatenate(boxes), member, len(roots))
+    sizes = (around[:, 2] - around[:, 0]) * (around[:, 3] - around[:, 1])
     return Joined(
-        starts=starts.astype(np.int64),
+        starts=starts,
         member=member.astype(np.int64),
         owners=np.searchsorted(starts, first, side="right").astype(np.int64) - 1,
-        boxes=boxes,
-        pixels=pixels[first],
+        boxes=around,
+        pixels=np.concatenate(pixels)[first],
         huge=sizes > largest,
     )
 
@@ -143,9 +144,8 @@ def _touching(
     return [(int(one), int(other)) for one, other in pairs[same]]
 
 
-def _boxes(parts: list[BorderParts], member: NDArray[Any], count: int) -> NDArray[np.int64]:
+def _boxes(boxes: NDArray[np.int64], member: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Return the box around all boxes of each joined part."""
-    boxes = np.concatenate([np.zeros((0, 4), np.int64), *(found.boxes for found in parts)])
     out = np.zeros((count, 4), np.int64)
     out[:, :2] = np.iinfo(np.int64).max
     for axis, gather in enumerate((np.minimum, np.minimum, np.maximum, np.maximum)):

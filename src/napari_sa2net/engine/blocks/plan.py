@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,8 @@ class BlockOptions:
     """How the work is cut up. The size of blocks and chunks does not change the labels."""
 
     side: int = 2048
-    """Side of a block in pixels, a multiple of ``chunk``. Memory goes with its square."""
+    """Side of a block in pixels, a multiple of ``chunk``. Memory goes with its square. Blocks
+    are smaller where the image is enlarged for the network."""
     chunk: int = 512
     """Side of the output's chunks in pixels."""
     largest: int = 2**23
@@ -33,6 +34,11 @@ class BlockOptions:
                 f"Blocks of {self.side} pixels do not fit chunks of {self.chunk}: the side of a "
                 "block must be a multiple of a chunk's, which is at least 16."
             )
+
+    def side_for(self, zoom: tuple[float, float]) -> int:
+        """Return the side of the blocks of an image that is resampled by ``zoom``."""
+        enlarged = max(1.0, *zoom)
+        return max(self.chunk, int(self.side / enlarged) // self.chunk * self.chunk)
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,11 @@ class BlockGrid:
         if not (0 <= row < rows and 0 <= column < columns):
             return None
         return self._blocks[(layer * rows + row) * columns + column]
+
+    def of_layer(self, layer: int) -> Sequence[Block]:
+        """Return the blocks of one of the planes."""
+        count = math.prod(self.counts)
+        return self._blocks[layer * count : (layer + 1) * count]
 
     def with_margin(self, box: Box, margin: int) -> Box:
         """Return a box grown on all sides as far as the plane reaches."""

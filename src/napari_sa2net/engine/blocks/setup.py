@@ -58,7 +58,8 @@ class Setup:
         self.stack = self.planes.stack
         self.options = replace(options, labelling=settings, axes=self.planes.axes)
         self.numbers = self.stack.numbers(options.planes)
-        self.grid = BlockGrid(self.stack.plane_shape, blocks.side, self.numbers)
+        side = blocks.side_for(self.preparation.zoom)
+        self.grid = BlockGrid(self.stack.plane_shape, side, self.numbers)
         self.rules = Rules(settings, derived_classes(card))
         axes = "".join(letter for letter in "TZYX" if letter in self.stack.axes)
         shape = tuple(self.stack.shape[self.stack.axes.index(letter)] for letter in axes)
@@ -103,24 +104,24 @@ class Setup:
         InputError
             If the output exists and is not to be replaced, or was made from something else.
         """
+        if resume and overwrite:
+            raise InputError("Going on and replacing exclude each other: give one of them.")
         store = self.store
-        if store.exists() and overwrite and not resume:
+        if store.exists() and overwrite:
             store.remove()
         if not store.exists():
             store.begin(self.identity)
             return
         before = store.identity()
-        if not resume or before is None:
+        if before is None:
             raise InputError(
-                f"{store.path} exists already"
-                + (" and was not written by sa2net segment" if before is None else "")
-                + ": give another name"
-                + (
-                    "."
-                    if before is None
-                    else "; --resume (resume=True) goes on with it, --overwrite (overwrite=True) "
-                    "replaces it."
-                )
+                f"{store.path} exists already and was not written by sa2net segment: give another "
+                "name."
+            )
+        if not resume:
+            raise InputError(
+                f"{store.path} exists already: --resume (resume=True) goes on with it, "
+                "--overwrite (overwrite=True) replaces it."
             )
         different = differences(before, self.identity)
         if different:
@@ -170,8 +171,8 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise SA2NetError(
-            f"{path} cannot be written or read ({error.strerror or error}): check that the disk "
-            "is not full, then go on with --resume (resume=True)."
+            f"{path} cannot be written or read ({error.strerror or error}): check that the "
+            "folder is writable and the disk not full, then go on with --resume (resume=True)."
         ) from error
     except (RuntimeError, MemoryError) as error:
         # A RuntimeError would be swallowed by the workers that drive this in a window.

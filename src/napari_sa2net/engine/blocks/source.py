@@ -21,6 +21,10 @@ EMPTY_MEAN = 8
 """… after averaging over squares of this many pixels, which takes the noise out."""
 
 
+STRIP_PIXELS = 2**24
+"""Pixels of the image that are read at once."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One plane of an image, read window by window."""
@@ -46,7 +50,25 @@ class Source:
         return padded_side(height), padded_side(width)
 
     def window(self, box: Box) -> NDArray[np.float32]:
-        """Read a part (C, h, w) of the padded plane at the network's scale."""
+        """Read a part (C, h, w) of the padded plane at the network's scale.
+
+        Where the image is made much smaller, this is done in strips.
+        """
+        zoom = self.preparation.zoom
+        across = (box[3] - box[1]) / zoom[1]
+        rows = max(16, int(STRIP_PIXELS / across * zoom[0]))
+        strips = [
+            self._window((top, box[1], min(top + rows, box[2]), box[3]))
+            for top in range(box[0], min(box[2], self.working_shape[0]), rows)
+        ]
+        part = strips[0] if len(strips) == 1 else np.concatenate(strips, axis=1)
+        grow = box[2] - box[0] - part.shape[1], box[3] - box[1] - part.shape[2]
+        if not any(grow):
+            return part
+        return np.pad(part, ((0, 0), (0, grow[0]), (0, grow[1])), mode="reflect")
+
+    def _window(self, box: Box) -> NDArray[np.float32]:
+        """Read a part of the padded plane, as far as it lies in the plane."""
         height, width = self.working_shape
         spans = (box[0], min(box[2], height)), (box[1], min(box[3], width))
         (y0, y1), (x0, x1) = (
@@ -56,9 +78,7 @@ class Source:
         values = self.preparation.window(
             self.plane, box_slices((y0, x0, y1, x1)), self.statistics.limits
         )
-        part = resample_part(values, (y0, x0), spans, self.shape, self.working_shape)
-        grow = (0, 0), (0, box[2] - spans[0][1]), (0, box[3] - spans[1][1])
-        return np.pad(part, grow, mode="reflect") if any(map(any, grow)) else part
+        return resample_part(values, (y0, x0), spans, self.shape, self.working_shape)
 
     def spread(self) -> NDArray[np.float32]:
         """Return the usual range of each channel's normalised values."""

@@ -83,11 +83,8 @@ class Store:
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Make the folder and write down what is to be made."""
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            self.write_json("job.json", identity)
-        except OSError as error:
-            raise _cannot_write(self.path, error) from error
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.write_json("job.json", identity)
 
     def remove(self) -> None:
         """Remove a result of ours.
@@ -227,13 +224,6 @@ class Store:
             int(path.stem): json.loads(path.read_text(encoding="utf-8"))
             for path in folder.glob("*.json")
         }
-
-
-def _cannot_write(path: Path, error: OSError) -> SA2NetError:
-    return SA2NetError(
-        f"{path} cannot be written ({error.strerror or error}): check that the folder is "
-        "writable and the disk is not full, or choose another folder."
-    )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:

@@ -52,13 +52,12 @@ class Work:
         """Join the parts of all blocks, or return what was joined before."""
         arrays = self.store.read_arrays("joined")
         if arrays is None:
-            parts = (
-                BorderParts.from_arrays(self.store.need_arrays(f"borders/{b.number}"))
-                for b in self.grid
-            )
-            arrays = join(self.grid, parts, self.largest).to_arrays()
+            arrays = join(self.grid, self._borders, self.largest).to_arrays()
             self.store.write_arrays("joined", **arrays)
         return Joined(**arrays)
+
+    def _borders(self, number: int) -> BorderParts:
+        return BorderParts.from_arrays(self.store.need_arrays(f"borders/{number}"))
 
     def measure(self, block: Block, joined: Joined) -> NDArray[np.float32]:
         """Return the radii of the objects of a block's own parts."""
