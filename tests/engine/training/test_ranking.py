@@ -220,7 +220,7 @@ def test_installed_models_are_tried_and_others_left_where_they_are(
     monkeypatch.setattr(ranking_module, "available_models", lambda: [*installed(), far])
     events: list[Event] = []
     found = run(suggest_start([pair]), events.append)
-    assert {entry.name for entry in found.ranking} == {"nuclei", "mine"}
+    assert {entry.name for entry in found.ranking} == {"nuclei", "generalist", "mine"}
     assert "download" in found.skipped["far"]
     assert "“far” is not scored" in messages(events)
 
