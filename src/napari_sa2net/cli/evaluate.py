@@ -25,13 +25,16 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="compare results with true masks: Dice, IoU, AP",
         description="Segment images and compare the labels with true masks of the same names "
-        "(without the ending). Dice and IoU are of the masks 'labels > 0', AP is TP / (TP + FP + "
-        "FN) of the objects matched one to one at IoU 0.5; all are means over the images. An "
+        "(without the ending). Dice and IoU are of the masks 'labels > 0', of classes the means "
+        "over them; AP is TP / (TP + FP + FN) of the objects matched one to one at IoU 0.5; all are means over the images. An "
         "image empty in both counts as 1, in one only as 0.",
     )
     parser.add_argument("images", metavar="IMAGES", help="a folder, a file, or a quoted pattern")
     parser.add_argument(
-        "masks", metavar="MASKS", help="the same of masks: 0 background, a number for each object"
+        "masks",
+        metavar="MASKS",
+        help="the same of masks: 0 background, a number for each object, or for each class where "
+        "the model's result is classes",
     )
     add_model(parser)
     add_scale(parser)
