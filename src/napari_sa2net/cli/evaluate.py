@@ -26,7 +26,8 @@ def add_parser(commands: Any) -> None:
         help="compare results with true masks: Dice, IoU, AP",
         description="Segment images and compare the labels with true masks of the same names "
         "(without the ending). Dice and IoU are of the masks 'labels > 0', of classes the means "
-        "over them; AP is TP / (TP + FP + FN) of the objects matched one to one at IoU 0.5; all are means over the images. An "
+        "over them; AP is TP / (TP + FP + FN) of the objects matched one to one at IoU 0.5; all "
+        "are means over the images. An "
         "image empty in both counts as 1, in one only as 0.",
     )
     parser.add_argument("images", metavar="IMAGES", help="a folder, a file, or a quoted pattern")
