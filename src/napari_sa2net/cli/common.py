@@ -68,6 +68,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda, cuda:1, mps, … (default: auto, the fastest there is)",
     )
     parser.add_argument(
+        "--backend",
+        choices=("auto", "torch", "onnxruntime"),
+        help="what runs the network (default: auto, ONNX Runtime on the CPU if it is installed)",
+    )
+    parser.add_argument(
         "--flips",
         action="store_const",
         const=True,
@@ -134,7 +139,7 @@ def add_labelling(parser: argparse.ArgumentParser) -> None:
 def labelling_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that the functions above have read."""
     names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result",
-             "flips")  # fmt: skip
+             "flips", "backend")  # fmt: skip
     return {name: getattr(arguments, name) for name in names}
 
 

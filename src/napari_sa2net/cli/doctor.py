@@ -30,7 +30,7 @@ BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 OPTIONAL = {
     "zarr": 'reads OME-Zarr: pip install "napari-sa2net[zarr]"',
     "imagecodecs": 'reads LZW and JPEG TIFF: pip install "napari-sa2net[formats]"',
-    "onnxruntime": 'exports models as ONNX: pip install "napari-sa2net[onnx]"',
+    "onnxruntime": 'segments faster on the processor: pip install "napari-sa2net[fast]"',
 }
 LITTLE_SPACE = 500e6
 """Bytes: below this, downloading or saving a model is likely to fail."""

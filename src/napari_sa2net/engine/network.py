@@ -13,7 +13,7 @@ output of the decoder at scale ``i``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -87,6 +87,9 @@ class PointwiseConv(nn.Conv2d):
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if torch.onnx.is_in_onnx_export():
+        # Other programs have the channels first, and would move them for a matrix product.
+        return F.conv2d(x, weight[:, :, None, None], bias)
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
@@ -232,18 +235,43 @@ class AdaptiveUpAttention(nn.Module):
         # Everything up to the depthwise convolution works on single pixels, so it commutes
         # with nearest upsampling and is done before it, on a quarter of the pixels.
         g = F.gelu(self.up_proj(self.norm(deep)))
-        g = F.gelu(_upsampled_depthwise(g, self.up_dwconv))  # (B, channels, h, w)
         o = self.skip_dwconv(skip)
-        # The 1×1 convolution of a concatenation is the sum of two 1×1 convolutions.
+        # The 1×1 convolution of a concatenation is the sum of two 1×1 convolutions. What comes
+        # from below is brought to full size as the one channel it ends as.
         w_g, w_o = self.psi_conv.weight.flatten(1).chunk(2, dim=1)
-        psi = _pointwise(g, w_g, self.psi_conv.bias) + _pointwise(F.gelu(o), w_o)
+        height, width = g.shape[-2:]
+        parts = [
+            _pointwise(F.gelu(part), w_g)
+            for part in (
+                F.conv2d(g, kernel, self.up_dwconv.bias, padding=3, groups=self.up_dwconv.groups)[
+                    :, :, row : row + height, column : column + width
+                ]
+                for row, column, kernel in parity_kernels(self.up_dwconv.weight)
+            )
+        ]
+        psi = F.pixel_shuffle(torch.cat(parts, 1), 2) + _pointwise(
+            F.gelu(o), w_o, self.psi_conv.bias
+        )
         psi = torch.sigmoid(self.psi_norm(psi))  # (B, 1, h, w)
         return self.blocks(self.proj(psi * o) + skip), psi
 
 
-def _upsampled_depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    out: Tensor = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-    return out
+def parity_kernels(weight: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Split an 11×11 kernel on a nearest-upsampled map into four 6×6 ones on the map itself.
+
+    An output pixel of row ``2 i + row`` and column ``2 j + column`` meets each pixel of the map
+    below several times; the weights it is met with are summed.
+
+    Yields
+    ------
+    tuple
+        ``row`` and ``column``, 0 or 1, and a kernel (..., 6, 6). With a padding of 3, its result
+        (h + 1, w + 1) has the wanted pixels (h, w) from ``row`` and ``column`` on.
+    """
+    for row, column in itertools.product((0, 1), repeat=2):
+        # Even pixels start at the second of two equal ones, odd ones at the first.
+        padded = F.pad(weight, (1 - column, column, 1 - row, row))
+        yield row, column, padded.unflatten(-1, (6, 2)).sum(-1).unflatten(-2, (6, 2)).sum(-2)
 
 
 class SA2Net(nn.Module):
@@ -300,6 +328,10 @@ class SA2Net(nn.Module):
         """
         return self._run(x)[0]
 
+    def finest(self, x: Tensor) -> Tensor:
+        """Return the finest stage's logits (B, num_classes, H, W) alone, the same in less time."""
+        return self._run(x, outputs=1)[0][0]
+
     def explain(self, x: Tensor) -> Explanation:
         """Return the logits together with the attention maps and gates behind them."""
         logits, attention, gates = self._run(x)
@@ -310,7 +342,8 @@ class SA2Net(nn.Module):
             [_resize(gate, size) for gate in gates.split(1, dim=1)],
         )
 
-    def _run(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def _run(self, x: Tensor, outputs: int = STAGES) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Return the logits of the ``outputs`` finest stages, ψ of all stages, and the gates."""
         self._check(x)
         features, deep = self.encoder(x)
         skips, gates = self.attention(features)
@@ -319,8 +352,9 @@ class SA2Net(nn.Module):
         attention: list[Tensor] = []
         for i in reversed(range(STAGES)):
             deep, psi = self.decoder[i](deep, skips[i])
-            # A 1×1 head commutes with the bilinear resize and is cheaper before it.
-            logits.insert(0, _resize(self.heads[i](deep), size))
+            if i < outputs:
+                # A 1×1 head commutes with the bilinear resize and is cheaper before it.
+                logits.insert(0, _resize(self.heads[i](deep), size))
             attention.insert(0, psi)
         return logits, attention, gates
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .devices import free_memory, is_out_of_memory
-from .ensemble import Network
+from .ensemble import Network, members_of
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message
+from .execution.backends import Backend, make_backend
 from .network import STAGES
 from .segmentation import SegmentOptions, TileDone
 from .tiling import GRID, Stitcher, Tile, tile_grid
@@ -43,6 +42,8 @@ class Plan:
     """Average over mirror images."""
     fixed: bool = False
     """Keep the tiles' size even when memory runs out: other planes or blocks have it too."""
+    backend: str = "auto"
+    """What runs the network, see :data:`.segmentation.BACKENDS`."""
     asked_tile: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,16 @@ class Plan:
         """Return how a segmentation starts on a device."""
         batch = options.batch or BATCHES.get(device.split(":")[0], 1)
         tile = options.tile // GRID * GRID
-        return cls(device, batch, tile, options.discard, options.blend, options.flips, fixed)
+        return cls(
+            device,
+            batch,
+            tile,
+            options.discard,
+            options.blend,
+            flips=options.flips,
+            fixed=fixed,
+            backend=options.backend,
+        )
 
     def grid(self, shape: tuple[int, int]) -> list[Tile]:
         """Return the tiles of a padded plane."""
@@ -126,7 +136,7 @@ class Predictor:
         self.messages: list[str] = []
         """What was said about memory."""
         self._source = network
-        self._network: Network | None = None
+        self._backends: dict[bool, list[Backend]] = {}
 
     @property
     def maps(self) -> int:
@@ -134,8 +144,8 @@ class Predictor:
         return self.classes + STAGES * (self.stages + self.attention)
 
     def close(self) -> None:
-        """Free the copy of the network and the device's memory."""
-        self._network = None
+        """Free the copies of the network and the device's memory."""
+        self._backends.clear()
         free_memory(self.plan.device)
 
     def plane(
@@ -188,29 +198,21 @@ class Predictor:
         return None
 
     def _run(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32]:
-        if self._network is None:
-            self._network = _prepared(self._source, self.plan.device)
+        everything = self.stages or self.attention
+        if everything not in self._backends:
+            self._backends[everything] = [
+                make_backend(member, self.plan.device, everything, self.plan.backend)
+                for member in members_of(self._source)
+            ]
         batch = np.stack([x[:, tile.slices[0], tile.slices[1]] for tile in tiles])
-        with torch.inference_mode():
-            inputs = torch.from_numpy(batch).to(self.plan.device)
-            flips = FLIPS if self.plan.flips else FLIPS[:1]
-            found = [self._maps(self._network, inputs.flip(axes)).flip(axes) for axes in flips]
-            mean = found[0] if len(found) == 1 else torch.stack(found).mean(0)
-            out: NDArray[np.float32] = mean.cpu().numpy()
-        return out
-
-    def _maps(self, network: Network, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the maps (B, maps, h, w) of tiles on the device."""
-        inputs = inputs.contiguous(memory_format=_layout(self.plan.device))
-        if self.attention:
-            found = network.explain(inputs)
-            logits, attention = found.logits, found.attention
-        else:
-            logits, attention = network(inputs), []
-        parts = [probabilities(logits[0])]
-        if self.stages:
-            parts += [1 - probabilities(stage)[:, :1] for stage in logits]
-        return torch.cat([*parts, *attention], dim=1).float()
+        found = [
+            np.flip(backend.maps(np.flip(batch, axes)), axes)
+            for backend in self._backends[everything]
+            for axes in (FLIPS if self.plan.flips else FLIPS[:1])
+        ]
+        mean: NDArray[np.float32] = found[0] if len(found) == 1 else np.mean(found, axis=0)
+        wanted = [True] * self.classes + [self.stages] * STAGES + [self.attention] * STAGES
+        return mean[:, wanted] if everything else mean
 
     def make_room(self, tiles: Sequence[Tile]) -> str:
         """Shrink the plan after memory ran out, and free what can be freed."""
@@ -219,30 +221,9 @@ class Predictor:
         side = max(tile.y[1] - tile.y[0], tile.x[1] - tile.x[0])
         text = self.plan.shrink(len(tiles), side)
         if self.plan.device != before:
-            self._network = None
+            self._backends.clear()
         free_memory(before)
         return text
-
-
-def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Return the probabilities (B, K, H, W) of logits, background first.
-
-    A single logit is that of the only object class: its two classes are returned.
-    """
-    if logits.shape[1] == 1:
-        p = torch.sigmoid(logits)
-        return torch.cat([1 - p, p], dim=1)
-    return torch.softmax(logits, dim=1)
-
-
-def _prepared(network: Network, device: str) -> Network:
-    ready = copy.deepcopy(network).eval().requires_grad_(False)
-    return ready.to(device=device, memory_format=_layout(device))  # type: ignore[call-overload, no-any-return]
-
-
-def _layout(device: str) -> torch.memory_format:
-    # Quicker with channels last, but Apple's backend has had wrong results with it.
-    return torch.contiguous_format if device == "mps" else torch.channels_last
 
 
 def _explained(error: BaseException, device: str) -> SA2NetError:

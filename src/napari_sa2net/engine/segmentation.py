@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAPS = ("probabilities", "stages", "attention", "disagreement")
 """What can be kept besides the labels."""
 
+BACKENDS = ("auto", "torch", "onnxruntime")
+"""What can run the network; ``auto`` is ONNX Runtime on the CPU if it is there, else PyTorch."""
+
 LARGE = 10**9
 """Maps of more bytes than this are warned of."""
 
@@ -102,6 +105,13 @@ class SegmentOptions:
             "max": 256,
         },
     )
+    backend: str = field(
+        default="auto",
+        metadata={
+            "help": "What runs the network: auto, torch, onnxruntime. Auto is ONNX Runtime on the "
+            "CPU, if it is installed. The results are the same."
+        },
+    )
     flips: bool = field(
         default=False,
         metadata={
@@ -147,6 +157,8 @@ class SegmentOptions:
                 f"keep does not know {', '.join(unknown)}: choose from {', '.join(MAPS)}."
             )
         check_tiling(self.tile, self.discard, self.blend)
+        if self.backend not in BACKENDS:
+            raise InputError(f"backend is {self.backend!r}: choose from {', '.join(BACKENDS)}.")
         if self.batch is not None and self.batch < 1:
             raise InputError("batch is the number of tiles at a time: give 1 or more.")
         for name, most in (("pixel_size", 2), ("diameter", 1)):

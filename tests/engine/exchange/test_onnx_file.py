@@ -10,9 +10,9 @@ import torch
 from napari_sa2net.engine.cards import ModelCard
 from napari_sa2net.engine.errors import InputError, SA2NetError, WeightsError
 from napari_sa2net.engine.exchange import onnx_file
+from napari_sa2net.engine.execution.maps import probabilities
 from napari_sa2net.engine.joining import join_models
 from napari_sa2net.engine.network import SA2Net
-from napari_sa2net.engine.prediction import probabilities
 from napari_sa2net.engine.weights import Model
 
 onnx = pytest.importorskip("onnx")

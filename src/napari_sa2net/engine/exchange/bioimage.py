@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..cards import ModelCard
 from ..errors import InputError, SA2NetError
+from ..execution.graphs import OPSET
+from ..execution.maps import probabilities
 from ..files import replacing
 from ..images import normalize
 from ..model_files import Model, save_model
 from ..network import STAGES, STRIDE
-from ..prediction import probabilities
-from .onnx_file import OPSET, export_onnx
+from .onnx_file import export_onnx
 from .package import MODEL_FILE
 from .targets import require, target_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +13,14 @@ from torch import Tensor, nn
 
 from ..ensemble import Network
 from ..errors import SA2NetError, WeightsError
+from ..execution.graphs import INPUT, trace
+from ..execution.maps import probabilities
 from ..files import replacing
 from ..model_files import METADATA_KEY, Model
 from ..network import STAGES, STRIDE
-from ..prediction import probabilities
 from .targets import require, target_of
 
 SUFFIX = ".onnx"
-
-OPSET = 17
-"""Of the ONNX operators; has layer normalisation."""
 
 TOLERANCE = 1e-4
 """By which probabilities may differ from PyTorch's."""
@@ -105,24 +102,9 @@ class _Probabilities(nn.Module):
 def _write(network: _Probabilities, model: Model, path: Path) -> None:
     import onnx
 
-    outputs = [f"stage{number}" for number in range(1, STAGES + 1)]
-    free = {0: "batch", 2: "height", 3: "width"}
-    example = torch.rand(1, model.card.in_channels, 4 * STRIDE, 4 * STRIDE)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # The checks of an input's sides are Python's, and are not wanted in the file.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                network,
-                (example,),
-                str(path),
-                input_names=["image"],
-                output_names=outputs,
-                dynamic_axes=dict.fromkeys(("image", *outputs), free),
-                opset_version=OPSET,
-                dynamo=False,  # the newer exporter takes 40 times as long for the same file
-            )
-        proto = onnx.load(str(path))
+        outputs = [f"stage{number}" for number in range(1, STAGES + 1)]
+        proto = onnx.load_from_string(trace(network, model.card.in_channels, outputs))
         onnx.helper.set_model_props(
             proto, {METADATA_KEY: json.dumps(model.card.to_dict(), sort_keys=True)}
         )
@@ -142,7 +124,7 @@ def _compare(network: _Probabilities, path: Path, shape: tuple[int, int, int]) -
     rng = np.random.default_rng(0)
     x = rng.random((batch, network.network.in_channels, height, width), np.float32)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {"image": x})
+    found = session.run(None, {INPUT: x})
     with torch.inference_mode():
         wanted = network(torch.from_numpy(x))
     differences = [float(np.abs(a - b.numpy()).max()) for a, b in zip(found, wanted, strict=True)]

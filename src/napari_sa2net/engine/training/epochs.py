@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..events import Evaluated, Event, Message
+from ..execution.maps import probabilities
 from ..metrics import dice, iou
 from ..network import SA2Net
-from ..prediction import probabilities
 from ..tiling import pad
 from .augment import Augmentation
 from .checkpoints import read_checkpoint

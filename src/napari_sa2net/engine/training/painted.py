@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import DeviceError, InputError
 from ..events import Evaluated, Event, Message
+from ..execution.maps import probabilities
 from ..network import SA2Net
-from ..prediction import probabilities
 from .adapt import freeze, train_mode
 from .augment import Augmentation
 from .comparison import FEWEST_BLOCKS

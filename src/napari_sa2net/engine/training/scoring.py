@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..ensemble import Network
-from ..prediction import probabilities
+from ..execution.maps import probabilities
 from ..tiling import pad
 from .losses import IGNORE, StageLoss, Target, deep_supervision
 from .samples import Sample
