@@ -355,7 +355,7 @@ def test_out_of_memory_halves_the_batch_then_the_tile_and_keeps_what_is_done() -
         return RuntimeError("MPS backend out of memory (MPS allocated)") if too_much else None
 
     model, network = frail(fails)
-    image = noise(400, 400)
+    image = noise(512, 512)
     expected = probabilities(segmented(image, lively(), tile=256, discard=96, blend=0))
     events: list[Event] = []
     options = SegmentOptions(device="cpu", tile=256, discard=96, blend=0, batch=2)
@@ -369,11 +369,11 @@ def test_out_of_memory_halves_the_batch_then_the_tile_and_keeps_what_is_done() -
     assert network.calls[:3] == [(2, 256)] * 3
     assert set(network.calls[3:]) == {(1, 128)}
     # The six tiles that were done are not done again: the small ones are for the rest.
-    full = len(Plan("cpu", 1, 128, 96, 0).grid((400, 400)))
+    full = len(Plan("cpu", 1, 128, 96, 0).grid((512, 512)))
     assert 0 < len(network.calls) - 3 < full
     tiles = [e for e in events if isinstance(e, TileDone)]
     assert tiles[-1].done == tiles[-1].total == len(tiles)
-    done = np.s_[:, :160, :160]
+    done = np.s_[:, :280]
     np.testing.assert_allclose(probabilities(result)[done], expected[done], atol=1e-3)
 
 

@@ -30,17 +30,37 @@ def test_tiles_of_an_identity_give_the_plane(
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("tile", "discard", "blend"), CUTS)
 def test_grid(shape: tuple[int, int], tile: int, discard: int, blend: int) -> None:
-    for part in tile_grid(shape, tile, discard, blend):
+    grid = tile_grid(shape, tile, discard, blend)
+    assert len({(part.y[1] - part.y[0], part.x[1] - part.x[0]) for part in grid}) == 1
+    for part in grid:
         for side, (start, end), core in zip(
             shape, (part.y, part.x), (part.core_y, part.core_x), strict=True
         ):
             assert start % 16 == 0
             assert start >= 0
             assert end <= side
-            assert end - start == min(tile // 16 * 16, side)
+            assert (end - start) % 16 == 0
+            assert end - start <= min(tile, side)
             # Everything but the plane's own border is discarded.
             assert core[0] - start == (0 if start == 0 else discard)
             assert end - core[1] == (0 if end == side else discard)
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "length", "count"),
+    [
+        (2048, 768, 736, 3),  # three of 768 would share 128 pixels, of 736 they share 80
+        (512, 512, 512, 1),
+        (528, 512, 304, 2),  # of 512, nearly all would be computed twice
+        (20_000, 768, 768, 29),
+    ],
+)
+def test_tiles_are_no_longer_than_their_number_needs(
+    side: int, tile: int, length: int, count: int
+) -> None:
+    grid = tile_grid((side, 16), tile, discard=16, blend=48)
+    assert len(grid) == count
+    assert {part.y[1] - part.y[0] for part in grid} == {length}
 
 
 def test_what_lies_in_the_discarded_border_has_no_influence() -> None:

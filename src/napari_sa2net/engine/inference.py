@@ -112,7 +112,7 @@ class _Job:
             yield self._say(self.zoom_text)
         yield from self._warn_of_size()
         self._allocate()
-        plan = Plan.of(self.options, choice.device)
+        plan = Plan.of(self.options, choice.device, self.card.base_channels)
         predictor = Predictor(self.model.network, plan)
         try:
             yield from self._all_planes(predictor)

@@ -15,14 +15,14 @@ from .errors import DeviceError, SA2NetError
 from .events import Event, Message
 from .execution.backends import Backend, make_backend
 from .network import STAGES
-from .segmentation import SegmentOptions, TileDone
+from .segmentation import SegmentOptions, TileDone, tile_for
 from .tiling import GRID, Stitcher, Tile, tile_grid
 
 SMALLEST_TILE = 64
 """Tiles are not halved below this."""
 
 BATCHES = {"cpu": 1, "mps": 4, "cuda": 8}
-"""Tiles computed at a time, by kind of device."""
+"""Tiles of 512² pixels computed at a time, by kind of device; of larger ones fewer."""
 
 
 FLIPS = ((), (-1,), (-2,), (-2, -1))
@@ -50,10 +50,12 @@ class Plan:
         self.asked_tile = self.tile
 
     @classmethod
-    def of(cls, options: SegmentOptions, device: str, *, fixed: bool = False) -> Plan:
-        """Return how a segmentation starts on a device."""
-        batch = options.batch or BATCHES.get(device.split(":")[0], 1)
-        tile = options.tile // GRID * GRID
+    def of(
+        cls, options: SegmentOptions, device: str, base_channels: int, *, fixed: bool = False
+    ) -> Plan:
+        """Return how a segmentation with a network of a width starts on a device."""
+        tile = tile_for(options, base_channels)
+        batch = options.batch or _batch(device, tile)
         return cls(
             device,
             batch,
@@ -224,6 +226,10 @@ class Predictor:
             self._backends.clear()
         free_memory(before)
         return text
+
+
+def _batch(device: str, tile: int) -> int:
+    return max(1, BATCHES.get(device.split(":")[0], 1) * 512**2 // max(tile, 512) ** 2)
 
 
 def _explained(error: BaseException, device: str) -> SA2NetError:

@@ -16,7 +16,7 @@ from .errors import InputError
 from .events import Event, Progress
 from .instances import LabelSettings
 from .parts import Labels
-from .tiling import check_tiling
+from .tiling import GRID, check_tiling
 
 if TYPE_CHECKING:
     from .cards import ModelCard
@@ -29,6 +29,16 @@ BACKENDS = ("auto", "torch", "onnxruntime")
 
 LARGE = 10**9
 """Maps of more bytes than this are warned of."""
+
+
+TILES = ((16, 768), (math.inf, 512))
+"""Longest side of a tile in pixels for models up to a width. A tile takes about 1 GB."""
+
+
+def tile_for(options: SegmentOptions, base_channels: int) -> int:
+    """Return the longest side of a tile in pixels for a model of a width."""
+    asked = options.tile or next(side for width, side in TILES if base_channels <= width)
+    return asked // GRID * GRID
 
 
 @dataclass(frozen=True)
@@ -69,10 +79,11 @@ class SegmentOptions:
             "min": 0.0,
         },
     )
-    tile: int = field(
-        default=512,
+    tile: int | None = field(
+        default=None,
         metadata={
-            "help": "Side of a tile in pixels. Larger is quicker and needs more memory.",
+            "help": "Longest side of a tile in pixels. Larger is quicker and needs more memory; "
+            "if empty, what suits the width of the model.",
             "min": 64,
             "max": 8192,
             "step": 16,
@@ -156,7 +167,7 @@ class SegmentOptions:
             raise InputError(
                 f"keep does not know {', '.join(unknown)}: choose from {', '.join(MAPS)}."
             )
-        check_tiling(self.tile, self.discard, self.blend)
+        check_tiling(self.tile or TILES[-1][1], self.discard, self.blend)
         if self.backend not in BACKENDS:
             raise InputError(f"backend is {self.backend!r}: choose from {', '.join(BACKENDS)}.")
         if self.batch is not None and self.batch < 1:

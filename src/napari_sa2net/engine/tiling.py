@@ -118,6 +118,28 @@ def tile_starts(side: int, tile: int, step: int) -> list[int]:
     return [(i * room) // gaps * GRID for i in range(gaps + 1)]
 
 
+def fitted_tile(side: int, tile: int, overlap: int) -> int:
+    """Return the shortest tile of which no more are needed along a side than of ``tile``.
+
+    Parameters
+    ----------
+    side, tile
+        Lengths in pixels, multiples of 16.
+    overlap
+        Pixels that two neighbours share at least.
+
+    Returns
+    -------
+    int
+        A multiple of 16, at most ``tile`` and ``side``.
+    """
+    if tile >= side:
+        return side
+    count = len(tile_starts(side, tile, tile - overlap))
+    lengths = range(padded_side(overlap + GRID), tile + 1, GRID)
+    return next(n for n in lengths if len(tile_starts(side, n, n - overlap)) <= count)
+
+
 def tile_grid(
     shape: tuple[int, int], tile: int = 512, discard: int = 16, blend: int = 48
 ) -> list[Tile]:
@@ -128,8 +150,9 @@ def tile_grid(
     shape
         Height and width of the plane, multiples of 16 (see :func:`pad`).
     tile
-        Side of a tile in pixels, rounded down to a multiple of 16; a shorter plane gives
-        tiles as long as itself. All tiles have one size.
+        Longest side of a tile in pixels, rounded down to a multiple of 16. Tiles are made as
+        short as they can be without becoming more, because what they share is computed twice.
+        All tiles have one size.
     discard
         Pixels thrown away at each side of a tile that does not lie on the plane's border.
     blend
@@ -156,8 +179,9 @@ _Span = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 def _spans(side: int, tile: int, discard: int, blend: int) -> list[_Span]:
     """Return (tile, core, fades) of the tiles along one side."""
-    tile = min(tile, side)
-    starts = tile_starts(side, tile, tile - 2 * discard - blend)
+    overlap = 2 * discard + blend
+    tile = fitted_tile(side, tile, overlap)
+    starts = tile_starts(side, tile, tile - overlap)
     cores = [
         (
             start + (discard if start else 0),

@@ -18,7 +18,7 @@ from ..instances import LabelSettings
 from ..model_files import Model, model_sha256
 from ..prediction import Plan
 from ..preparation import prepare
-from ..segmentation import SegmentOptions, derived_classes
+from ..segmentation import SegmentOptions, derived_classes, tile_for
 from ..tiling import Tile
 from .labelling import Rules
 from .plan import BlockGrid, BlockOptions
@@ -75,7 +75,7 @@ class Setup:
     def identity(self) -> dict[str, Any]:
         """What decides on the result, as plain JSON: with something else it is not gone on."""
         options, settings = self.options, self.options.labelling
-        names = ("tile", "discard", "blend", "flips")
+        names = ("discard", "blend", "flips")
         content = {
             "format": FORMAT,
             "image": {
@@ -87,6 +87,7 @@ class Setup:
             },
             "model": {"name": self.card.name, "sha256": model_sha256(self.model)},
             "settings": {
+                "tile": tile_for(options, self.card.base_channels),
                 **{name: getattr(options, name) for name in names},
                 **(asdict(settings) if settings is not None else {}),
                 "zoom": self.preparation.zoom,
@@ -146,7 +147,7 @@ class Setup:
 
     def plan(self, device: str) -> Plan:
         """Return how the network starts on a device."""
-        return Plan.of(self.options, device, fixed=True)
+        return Plan.of(self.options, device, self.card.base_channels, fixed=True)
 
     def tiles(self, source: Source) -> list[Tile]:
         """Return the tiles of a plane."""

@@ -1,0 +1,36 @@
+"""The benchmark of speed runs, and its table says what was compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the last table in a text, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.fixture
+def speed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = bench("speed")
+    monkeypatch.setattr(module, "SIDE", 64)
+    return module
+
+
+def test_tiles_of_all_backends_are_compared(speed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    speed.tile([4], 1)
+    found = rows(capsys.readouterr().out)
+    assert [row[1] for row in found] == ["literal", "torch", "onnxruntime"]
+    assert all(float(row[6]) < 1e-4 for row in found)
+    assert found[0][5] == "1.0"
+
+
+def test_a_training_step_is_compared(
+    speed: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "trained", lambda width: speed.SA2Net(3, 1, 2))
+    speed.step(1)
+    assert [row[0] for row in rows(capsys.readouterr().out)] == ["literal", "ours"]
