@@ -32,7 +32,7 @@ def main() -> int:
 
     # Without these there is no window, but there are still files.
     complete = _setup.ensure_qt_libraries(virtual_display=False, allowed=system)
-    python = _setup.ensure_environment(arguments.venv, ["pyqt6", "zarr"], system)
+    python = _setup.ensure_environment(arguments.venv, ["pyqt6", "zarr", "fast"], system)
     demo = _setup.ROOT / "scripts" / "_demo.py"
 
     if complete and not arguments.no_window and _setup.display_works(python):
