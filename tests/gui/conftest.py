@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_sa2net.engine.batch.events import BatchResult, FileEnded, FileStarted
 from napari_sa2net.engine.cards import ClassInfo, Figure, ModelCard
 from napari_sa2net.engine.errors import InputError
-from napari_sa2net.engine.events import Event, Progress, run
+from napari_sa2net.engine.events import Downloaded, Event, Progress, run
 from napari_sa2net.engine.instances import features
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.relabelling import relabel, relabel_steps
@@ -69,6 +69,7 @@ class FakeBackend:
         if self.error is not None:
             raise self.error
         self.fetched.append(name)
+        yield Downloaded(name)
 
     def import_model(self, path: Path) -> Generator[Event, None, ModelEntry]:
         """Pretend to import."""
@@ -82,6 +83,8 @@ class FakeBackend:
         self.requests.append(request)
         self.running += 1
         try:
+            if request.model == "far" and "far" not in self.fetched:
+                yield from self.fetch("far")
             yield DeviceChosen("Running on a fake: it is the only one.")
             for tile in range(1, 5):
                 yield Progress(tile, 4, "tile")

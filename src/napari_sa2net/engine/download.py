@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from .cards import ModelCard
 from .errors import WeightsError
-from .events import Event, Message, Progress
+from .events import Downloaded, Event, Message, Progress
 from .folders import CACHE_VARIABLE, cache_folder, expanded
 from .model_files import disk_problem
 from .registry import ModelEntry, file_sha256, find_model
@@ -117,7 +117,8 @@ def fetch(name: str) -> Generator[Event, None, Path]:
     Yields
     ------
     Event
-        A :class:`Message` that says from where, then :class:`Progress` in bytes.
+        A :class:`Message` that says from where, then :class:`Progress` in bytes, and
+        :class:`Downloaded` at the end.
 
     Returns
     -------
@@ -143,6 +144,7 @@ def fetch(name: str) -> Generator[Event, None, Path]:
         yield Message(f"Downloading {name} ({card.bytes / 1e6:.1f} MB) from {source}")
         try:
             path = yield from _fetch_from(card, source)
+            yield Downloaded(name)
             return path
         except WeightsError as error:
             problems.append(error)

@@ -58,6 +58,13 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True)
+class Downloaded(Event):
+    """A model that was not here is here now."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Previewed(Event):
     """What the network in training makes of an image that was asked for."""
 

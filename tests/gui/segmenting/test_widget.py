@@ -270,6 +270,25 @@ def test_segment_with_a_model_that_is_not_here_asks_first(
     assert not backend.requests
 
 
+def test_a_model_downloaded_by_segment_is_shown_as_here_and_the_settings_stay(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things)
+    panel = widget.segment.model
+    panel.combo.setCurrentIndex(1)
+    widget.segment.ask = lambda question: True
+    settings = replace(widget.segment.labelling.value(), min_size=77)
+    widget.segment.labelling.set_value(settings)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert backend.requests
+    assert panel.entry.status == "downloaded"
+    assert panel.combo.currentText() == "far"
+    assert not panel.download_button.isVisibleTo(widget)
+    assert widget.segment.labelling.value() == settings
+
+
 def test_import(qtbot: Any, open_widget: Any, backend: Any, tmp_path: Path) -> None:
     _, widget = open_widget()
     widget.controller.import_model(tmp_path / "mine.safetensors")

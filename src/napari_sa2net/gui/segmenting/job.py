@@ -15,7 +15,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 
 from ...engine.errors import InputError
-from ...engine.events import Event, Progress
+from ...engine.events import Downloaded, Event, Progress
 from ..jobs import heavy
 from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
@@ -41,7 +41,7 @@ class SegmentController(JobHost):
     """Runs the jobs of one viewer and writes their results.
 
     ``changed`` is emitted whenever :attr:`state`, :attr:`notes` or :attr:`shown` change,
-    ``models_changed`` when the list of models may have, with the name to choose.
+    ``models_changed`` when the list of models may have, with the name to choose, if any.
     """
 
     models_changed = Signal(str)
@@ -104,7 +104,6 @@ class SegmentController(JobHost):
 
         def finish(_: Any) -> None:
             self.note(f"“{name}” is downloaded and ready to use.")
-            self.models_changed.emit(name)
 
         self._start("download", lambda: self.backend.fetch(name), finish, f"SA2-Net: {name}")
 
@@ -220,7 +219,9 @@ class SegmentController(JobHost):
             self.device, self.device_asked = "", asked
 
     def _on_other(self, event: Event) -> None:
-        if self.state.kind == "folder" and self.folder is not None:
+        if isinstance(event, Downloaded):
+            self.models_changed.emit("")
+        elif self.state.kind == "folder" and self.folder is not None:
             self.folder.take(event)
             self.changed.emit()
 

@@ -153,7 +153,10 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         if names:
             self.combo.setCurrentIndex(names.index(wanted) if wanted in names else 0)
         self.combo.blockSignals(False)
-        self._on_model()
+        self._describe()
+        # The settings of a model that stays chosen stay as they are.
+        if self.entry is None or before is None or self.entry.card != before.card:
+            self.changed.emit()
 
     def device_name(self) -> str:
         """Return "auto", "cuda", "mps" or "cpu"."""
@@ -167,9 +170,12 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         self.chosen.setVisible(bool(text))
 
     def _on_model(self, _: int = 0) -> None:
+        self._describe()
+        self.changed.emit()
+
+    def _describe(self) -> None:
         entry = self.entry
         self.about.setText(
             model_text(entry) if entry is not None else "No model was found: import a file."
         )
         self.download_button.setVisible(entry is not None and entry.status == "remote")
-        self.changed.emit()

@@ -18,6 +18,7 @@ from qtpy.QtCore import Signal
 
 from ...engine.errors import InputError, SA2NetError
 from ...engine.events import (
+    Downloaded,
     Evaluated,
     Event,
     Previewed,
@@ -347,6 +348,8 @@ class TrainController(JobHost):
             self._add(event)
         elif isinstance(event, Previewed):
             self._show_preview(event)
+        elif isinstance(event, Downloaded):
+            self.segment.models_changed.emit("")
 
     def _add(self, event: StepDone | Evaluated) -> None:
         self.history.add(event)
