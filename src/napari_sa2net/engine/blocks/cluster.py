@@ -232,7 +232,6 @@ class Cluster:
     def __init__(self, address: str, device: str) -> None:
         self.address, self.device = address, device
         self._run = ""
-        self._store: Store | None = None
         self._places: dict[str, Place] = {}
         self._client = _connected(address)
         try:
@@ -241,7 +240,7 @@ class Cluster:
             self._client.close()
             raise
 
-    def begin(self, preparation: Preparation, store: Store, identity: dict[str, Any]) -> str:
+    def begin(self, preparation: Preparation, store: Store, run: str) -> str:
         """See that all workers can work, and tell what they have.
 
         Raises
@@ -251,11 +250,12 @@ class Cluster:
         """
         check_sendable(preparation.planes.arrays)
         self._check_versions()
-        self._store, self._run = store, store.begin_run()
+        self._run = run
+        identity = store.identity() or {}
         inspection = Inspection(
             preparation,
             store,
-            self._run,
+            run,
             tuple(identity["settings"]["planes"]),
             identity["image"]["fingerprint"],
             self.device,
@@ -295,9 +295,7 @@ class Cluster:
             )
 
     def close(self) -> None:
-        """End: workers stop at the next tile."""
-        if self._store is not None:
-            self._store.end_run(self._run)
+        """End. Workers stop at the next tile, once the run may write no more."""
         self._client.close()
 
     # --- A phase ------------------------------------------------------------------------------

@@ -137,10 +137,14 @@ def segment_to_zarr(
         fresh = setup.begin(resume, overwrite)
         if setup.store.finished():
             yield Message(f"{setup.store.path} is complete already.")
-        else:
+            return finished_result(setup.store)
+        run = setup.store.begin_run()
+        try:
             job = _Job(setup, runner)
-            yield job.say(f"Running on {_begun(setup, runner, fresh)}")
+            yield job.say(f"Running on {_begun(setup, runner, run, fresh)}")
             yield from job.run(dict(sizes or {}))
+        finally:
+            setup.store.end_run(run)
         return finished_result(setup.store)
 
 
@@ -153,10 +157,10 @@ def _runner(setup: Setup, scheduler: str | None) -> Runner:
     return Cluster(scheduler, setup.options.device)
 
 
-def _begun(setup: Setup, runner: Runner, fresh: bool) -> str:
+def _begun(setup: Setup, runner: Runner, run: str, fresh: bool) -> str:
     """Make the runner ready; where it cannot be, leave nothing of a new result behind."""
     try:
-        return runner.begin(setup.preparation, setup.store, setup.identity)
+        return runner.begin(setup.preparation, setup.store, run)
     except SA2NetError:
         if fresh:
             setup.store.remove()

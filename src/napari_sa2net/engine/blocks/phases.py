@@ -80,8 +80,8 @@ class Runner(Protocol):
     device: str
     """Where networks run, as options name it."""
 
-    def begin(self, preparation: Preparation, store: Store, identity: dict[str, Any]) -> str:
-        """Make ready for a run, and tell where it runs."""
+    def begin(self, preparation: Preparation, store: Store, run: str) -> str:
+        """Make ready for a run (see :meth:`Store.begin_run`), and tell where it runs."""
 
     def each(self, phase: Phase, blocks: Iterable[Block]) -> Generator[Event, None, None]:
         """Do blocks and mark them: a :class:`Finished` each, between events of their own."""
@@ -103,7 +103,7 @@ class Here:
         self._choice = choose_device(device)
         self.device = self._choice.device
 
-    def begin(self, preparation: Preparation, store: Store, identity: dict[str, Any]) -> str:
+    def begin(self, preparation: Preparation, store: Store, run: str) -> str:
         """Tell where it runs."""
         return self._choice.reason
 

@@ -20,8 +20,9 @@ ATTRIBUTE = "napari-sa2net"
 """Of the result's group: what made it."""
 WORK = ".napari-sa2net"
 """Folder of the working files inside the result; it is removed at the end."""
-_RUN = "run.json"
-"""Working file that tells which run may write."""
+_RUNS = "runs"
+"""Folder of the one working file that tells which run may write. A file of a new name is seen
+at once also on a network disk."""
 
 
 def import_zarr() -> Any:
@@ -95,8 +96,9 @@ class Store:
 
     def begin_run(self) -> str:
         """Let a new run write here; return its name. Whatever runs still from before must stop."""
+        shutil.rmtree(self.work / _RUNS, ignore_errors=True)
         run = uuid.uuid4().hex
-        self.write_json(_RUN, {"run": run})
+        self.write_json(f"{_RUNS}/{run}.json", {})
         return run
 
     def check_run(self, run: str) -> None:
@@ -107,13 +109,12 @@ class Store:
         SA2NetError
             If it was ended, or another one has begun.
         """
-        if (self.read_json(_RUN) or {}).get("run") != run:
+        if self.read_json(f"{_RUNS}/{run}.json") is None:
             raise SA2NetError(f"This run on {self.path} was ended, or another one has begun.")
 
     def end_run(self, run: str) -> None:
-        """Take the leave to write away again, if the run still has it."""
-        if (self.read_json(_RUN) or {}).get("run") == run:
-            (self.work / _RUN).unlink(missing_ok=True)
+        """Let a run write no more."""
+        (self.work / _RUNS / f"{run}.json").unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove a result of ours.
