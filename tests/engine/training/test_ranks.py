@@ -174,6 +174,30 @@ def test_what_is_chosen_is_shared_out() -> None:
     assert [Ranks(rank, 2).own([5]) for rank in (0, 1)] == [[5], [5]]
 
 
+def test_gradients_and_buffers_are_means_over_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = torch.nn.BatchNorm2d(2)
+    norm.weight.grad, norm.running_mean[:] = torch.tensor([1.0, 5.0]), 3.0
+
+    def add(self: Ranks, values: torch.Tensor) -> None:
+        values += other.pop(0)
+
+    monkeypatch.setattr(Ranks, "_add", add)
+    # The other process has three crops, and a gradient of the weight only: that of (2, 1).
+    other = [torch.tensor([3.0, 1, 0]), torch.tensor([6.0, 3, 0, 0])]
+    Ranks(0, 2).average_gradients([norm.weight, norm.bias], 1)
+    assert norm.weight.grad.tolist() == [1.75, 2.0]
+    assert norm.bias.grad is None
+    other = [torch.tensor([3.0, 0, 1]), torch.tensor([0.0, 0, 8, 4])]
+    Ranks(0, 2).average_gradients([norm.weight, norm.bias], 1)  # the bias has none of its own
+    assert norm.bias.grad is not None
+    assert norm.bias.grad.tolist() == [2.0, 1.0]
+    other = [torch.tensor([3.0 * 7, 3.0 * 7, 3, 3, 3])]
+    Ranks(0, 2).average_buffers(norm, 1)
+    assert norm.running_mean.tolist() == [6.0, 6.0]
+    assert norm.running_var.tolist() == [1.0, 1.0]
+    assert Ranks().mean(2.5, 4, torch.device("cpu")) == 2.5
+
+
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be the second of two processes."""

@@ -115,13 +115,12 @@ class Ranks:
             torch.zeros(p.numel(), device=device) if p.grad is None else p.grad.reshape(-1) * crops
             for p in parameters
         ]
-        counts = torch.tensor([*there, float(crops)], device=device)
-        self._add(flat := torch.cat(parts))
+        counts = torch.tensor([float(crops), *there], device=device)
+        flat = torch.cat(parts)
         self._add(counts)
-        flat /= counts[-1]
-        for p, mean, found in zip(
-            parameters, flat.split([p.numel() for p in parameters]), counts.tolist(), strict=False
-        ):
+        self._add(flat)
+        means = (flat / counts[0]).split([p.numel() for p in parameters])
+        for p, mean, found in zip(parameters, means, counts[1:].tolist(), strict=True):
             if not found:
                 p.grad = None
             elif p.grad is None:
