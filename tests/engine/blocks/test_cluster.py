@@ -209,7 +209,7 @@ def test_the_scheduler_is_killed_and_this_machine_does_what_is_missing(
         address = read_address(where)
         until(lambda: has_worker(address))
         array = on_reading(image, out, waiting(hold))
-        monkeypatch.setattr(cluster_module, "ANSWER", 3.0)
+        monkeypatch.setattr(cluster_module, "ANSWER", 5.0)
         work = segment_to_zarr(array, out, lively, SMALL, BLOCKS, scheduler=address)
         seen = 0
 
@@ -277,7 +277,7 @@ def test_on_the_command_line_an_image_is_opened_by_the_workers(
     assert main([*command, "here.zarr"]) == 0
     cluster = ["--scheduler", workers.scheduler_address]
     assert main([*command, "there.zarr", *cluster]) == 0
-    assert "2 worker(s)" in capsys.readouterr().err
+    assert "worker(s) of the dask cluster" in capsys.readouterr().err
     np.testing.assert_array_equal(
         read_image("there.zarr").array[:], read_image("here.zarr").array[:]
     )
@@ -396,7 +396,9 @@ def test_images_are_sent_as_paths_or_small_arrays(tmp_path: Path, image: NDArray
     write_image(path, image[:50], "YXC")
     with pytest.raises(InputError, match="another image there"):
         _ = pickle.loads(sent)[0]
-    lazy = zarr.create_array(str(tmp_path / "big.zarr"), shape=(9000, 9000), dtype="u1", chunks=99)
+    lazy = zarr.create_array(
+        str(tmp_path / "big.zarr"), shape=(9000, 9000), dtype="u1", chunks=(99, 99)
+    )
     check_sendable([array, lazy, image])
     with pytest.raises(InputError, match=r"81 MB are not sent.*give its path"):
         check_sendable([np.broadcast_to(np.uint8(0), (9000, 9000))])
