@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from napari_sa2net.cli import main
 from napari_sa2net.engine.blocks import cluster as cluster_module
-from napari_sa2net.engine.blocks.cluster import Cluster, Inspection, Place, Site, gpus, places
+from napari_sa2net.engine.blocks.cluster import Cluster
 from napari_sa2net.engine.blocks.job import BlockDone, ZarrResult, segment_to_zarr
 from napari_sa2net.engine.blocks.plan import BlockOptions
 from napari_sa2net.engine.blocks.sending import FileArray, check_sendable
 from napari_sa2net.engine.blocks.setup import Setup
 from napari_sa2net.engine.blocks.store import WORK, Store
+from napari_sa2net.engine.blocks.worker import Inspection, Place, Site, gpus, places
 from napari_sa2net.engine.errors import DeviceError, InputError, SA2NetError
 from napari_sa2net.engine.events import Event, Message, run
 from napari_sa2net.engine.files import read_image, write_image
