@@ -15,6 +15,7 @@ from typing import Any
 from .driving import EventHandler, download, drive
 from .engine import evaluation, joining, official, weights
 from .engine.evaluation import Evaluation
+from .engine.processes import ProcessPlace
 from .engine.training import recipes
 from .engine.weights import Model
 from .segmenting import load_model, measure, ready, segment, segment_files, segment_to_zarr
@@ -94,6 +95,8 @@ def train(
 ) -> Model:
     """Train a model as a recipe says.
 
+    In processes that ``torchrun`` has started, all train together, and the first one writes.
+
     Parameters
     ----------
     recipe
@@ -115,7 +118,7 @@ def train(
     state = None if checkpoint is None else Path(checkpoint)
     work = recipes.train(recipe, data, device, state, fold)
     model: Model = drive(work, "Training", progress, on_event)
-    if output is not None:
+    if output is not None and ProcessPlace.of_environment().first:
         weights.save_model(model, output)
     return model
 

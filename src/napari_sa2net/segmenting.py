@@ -13,6 +13,7 @@ from .engine.batch.files import segment_files as batch_steps
 from .engine.blocks import job
 from .engine.blocks.job import ZarrResult
 from .engine.blocks.plan import BlockOptions
+from .engine.blocks.sending import FileArray
 from .engine.errors import InputError
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
@@ -114,6 +115,7 @@ def segment_to_zarr(
     resume: bool = False,
     overwrite: bool = False,
     blocks: BlockOptions | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
     on_event: EventHandler | None = None,
     **options: Any,
@@ -136,6 +138,11 @@ def segment_to_zarr(
         Replace a result that exists.
     blocks
         See :class:`~napari_sa2net.engine.blocks.plan.BlockOptions`.
+    scheduler
+        Address of a dask scheduler, as ``"tcp://10.0.0.1:8786"``: its workers do the blocks.
+        They need this package with its extra ``cluster``, and a disk on which they see image and
+        output under the same paths. The image is given as a path, or as an array that holds no
+        pixels itself (zarr, dask); the model is sent. ``device`` is that of each worker.
     **options
         As for :func:`segment`, but for ``keep``, ``link``, ``map_planes`` and ``relabel``.
 
@@ -148,15 +155,24 @@ def segment_to_zarr(
     ------
     InputError
         If the image or an option does not fit, or the output exists, or belongs to another
-        image, model or settings.
+        image, model or settings, or the workers cannot do it.
     SA2NetError
-        If the model or the device cannot be used, or the output cannot be written.
+        If the model or the device cannot be used, the output cannot be written, or the
+        scheduler does not answer.
     """
     loaded = ready(model, progress, on_event)
     array, sizes, options = _opened(image, options, output)
     resolved = resolve_options(loaded.card, device=device, **options)
     work = job.segment_to_zarr(
-        array, output, loaded, resolved, blocks, sizes=sizes, resume=resume, overwrite=overwrite
+        array,
+        output,
+        loaded,
+        resolved,
+        blocks,
+        sizes=sizes,
+        resume=resume,
+        overwrite=overwrite,
+        scheduler=scheduler,
     )
     return drive(work, "Segmenting", progress, on_event)
 
@@ -178,7 +194,9 @@ def _opened(
     if options.get("pixel_size"):
         both = options["pixel_size"]
         sizes["Y"], sizes["X"] = both if isinstance(both, (tuple, list)) else (both, both)
-    return image.array, sizes, known
+    # Whoever else works on the image opens its file.
+    array = FileArray(image.path, image.array) if image.path.name else image.array
+    return array, sizes, known
 
 
 def segment_files(

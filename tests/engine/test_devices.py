@@ -51,6 +51,20 @@ def test_choice(
     assert why in choice.reason
 
 
+def test_processes_take_the_cards_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = Device("cuda:1", "Card, 8 GB", 2**33)
+    monkeypatch.setattr(devices, "list_devices", lambda: [CUDA, second, CPU])
+    monkeypatch.setattr(devices, "_trial", lambda name: None)
+    assert [choose_device("auto", turn).device for turn in range(3)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
+    assert choose_device("cuda:1", 2).device == "cuda:1"
+    monkeypatch.setattr(devices, "list_devices", lambda: [CPU])
+    assert choose_device("auto", 1).device == "cpu"
+
+
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:7", "gpu", "mps", "tpu", ""])
 def test_a_missing_device_says_what_is_there(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setattr(devices, "list_devices", lambda: [CPU])

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..engine.processes import ProcessPlace
 from . import doctor, evaluate, export, models, segment, train
 from .common import FAILED, STOPPED, USAGE, UsageError, report
 
@@ -58,6 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return FAILED
     except Exception as error:
-        report(error, arguments.debug)
+        report(error, arguments.debug, str(ProcessPlace.of_environment()))
         return FAILED
     return code

@@ -29,6 +29,7 @@ PACKAGES = ("torch", "napari", "numpy", "scipy", "scikit-image", "tifffile", "sa
 BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 OPTIONAL = {
     "zarr": 'reads OME-Zarr: pip install "napari-sa2net[zarr]"',
+    "distributed": 'big images on a dask cluster: pip install "napari-sa2net[cluster]"',
     "imagecodecs": 'reads LZW and JPEG TIFF: pip install "napari-sa2net[formats]"',
     "onnxruntime": 'segments faster on the processor: pip install "napari-sa2net[fast]"',
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from .common import FAILED, Messages, UsageError, labelling_options
 
-_ONLY = {"dry_run": "--dry-run", "skip_empty": "--skip-empty"}
+_ONLY = {"dry_run": "--dry-run", "skip_empty": "--skip-empty", "scheduler": "--scheduler"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--skip-empty",
         action="store_true",
         help="leave out tiles with nothing in them, which saves time where much is empty",
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="let the workers of a dask cluster do it: the address its scheduler prints, as "
+        "tcp://10.0.0.1:8786",
     )
 
 
@@ -46,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("A .zarr result holds labels only: leave out --save.")
     if arguments.link in ("z", "t"):
         raise UsageError("Objects are not linked in a .zarr result: leave out --link.")
+    if arguments.scheduler and arguments.dry_run:
+        raise UsageError("--dry-run tells of this computer: leave out --scheduler.")
     from .. import api
     from ..engine.blocks.plan import BlockOptions
     from ..engine.files import list_images, read_image
@@ -74,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             resume=arguments.existing == "resume",
             overwrite=arguments.existing == "replace",
             blocks=blocks,
+            scheduler=arguments.scheduler,
             on_event=bar,
             **options,
         )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..engine.processes import ProcessPlace
 from . import fine_tune, train_options
 from .common import Messages, UsageError, add_axes, add_common, add_scale
 
@@ -17,7 +18,8 @@ def add_parser(commands: Any) -> None:
         help="adapt a model to painted images, or train one as a recipe says",
         description="Fine-tune a model on images and what was painted over them, and save it "
         "with its card. Ctrl-C ends the training and keeps the best so far; a second one aborts. "
-        "With --recipe, a model is made as a recipe says.",
+        "With --recipe, a model is made as a recipe says, also by several processes that torchrun "
+        "has started.",
         epilog="Exit codes: 0 the model is saved, 1 it is not, 2 wrong usage, 130 aborted.",
     )
     parser.add_argument(
@@ -68,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--data goes with --recipe: give the recipe too.")
         if arguments.fold is not None:
             raise UsageError("--fold goes with --recipe: give the recipe too.")
+        if ProcessPlace.of_environment().count > 1:
+            raise UsageError("Several processes go with --recipe: start sa2net without torchrun.")
         return fine_tune.run(arguments)
     given = train_options.given(arguments)
     if arguments.paths or given:
@@ -90,6 +94,7 @@ def _run_recipe(arguments: argparse.Namespace) -> int:
     ensure_folder(output.parent)
     if arguments.resume is not None:
         ensure_folder(arguments.resume.parent)
+    first = ProcessPlace.of_environment().first
     with ProgressBar("Training", Messages(arguments.quiet)) as bar:
         model = api.train(
             arguments.recipe,
@@ -98,8 +103,8 @@ def _run_recipe(arguments: argparse.Namespace) -> int:
             arguments.device,
             checkpoint=arguments.resume,
             fold=arguments.fold,
-            on_event=bar,
+            on_event=bar if first else lambda event: None,
         )
-    if not arguments.quiet:
+    if first and not arguments.quiet:
         fine_tune.tell_how_to_use(model.card.name, output)
     return 0

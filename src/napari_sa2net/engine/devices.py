@@ -63,7 +63,7 @@ def list_devices() -> list[Device]:
     return found
 
 
-def choose_device(wanted: str = "auto") -> DeviceChoice:
+def choose_device(wanted: str = "auto", turn: int = 0) -> DeviceChoice:
     """Choose the device to run on.
 
     Parameters
@@ -72,6 +72,9 @@ def choose_device(wanted: str = "auto") -> DeviceChoice:
         ``"auto"`` takes CUDA, then Apple's MPS, then the CPU, leaving out what fails a small
         trial. Otherwise ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"gpu"`` for
         whichever GPU there is.
+    turn
+        With ``"auto"``: begin at this of several CUDA devices, and at the first again after the
+        last. Processes that run beside each other have one each so.
 
     Raises
     ------
@@ -81,7 +84,9 @@ def choose_device(wanted: str = "auto") -> DeviceChoice:
     devices = list_devices()
     name = wanted.strip().lower()
     if name == "auto":
-        return _first_that_works(devices)
+        several = max(1, sum(device.device.startswith("cuda") for device in devices))
+        first = turn % several
+        return _first_that_works(devices[first:several] + devices[:first] + devices[several:])
     if name == "gpu":
         name = devices[0].device if devices[0].device != "cpu" else "gpu"
     name = "cuda:0" if name == "cuda" else name

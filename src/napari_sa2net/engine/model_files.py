@@ -82,6 +82,21 @@ def model_bytes(model: Model) -> bytes:
     return data
 
 
+def model_from_bytes(data: bytes, card: ModelCard) -> Model:
+    """Return the model of which :func:`model_bytes` gave ``data``, with its card."""
+    from safetensors.torch import load
+
+    network = build_network(
+        load(data),
+        card.in_channels,
+        card.num_classes,
+        card.base_channels,
+        f"The content of the model {card.name}",
+        members=len(card.members),
+    )
+    return Model(network, card)
+
+
 _NETWORK = (
     "base_channels", "in_channels", "num_classes", "classes", "channels", "normalization",
     "pixel_size", "diameter", "result",

@@ -17,6 +17,7 @@ from napari_sa2net.engine.blocks import source
 from napari_sa2net.engine.blocks.estimating import estimate
 from napari_sa2net.engine.blocks.job import BlockDone, ZarrResult, segment_to_zarr
 from napari_sa2net.engine.blocks.plan import BlockOptions
+from napari_sa2net.engine.blocks.pyramid import Pyramid
 from napari_sa2net.engine.blocks.statistics import Collector
 from napari_sa2net.engine.blocks.store import ATTRIBUTE, WORK, Store
 from napari_sa2net.engine.blocks.work import Work
@@ -116,6 +117,12 @@ def test_blocks_are_smaller_where_the_image_is_enlarged() -> None:
     blocks = BlockOptions(2048, 512)
     assert [blocks.side_for((zoom, 1.0)) for zoom in (0.1, 1, 1.5, 2, 9)] == [
         2048, 2048, 1024, 1024, 512]  # fmt: skip
+
+
+def test_blocks_of_coarser_levels_are_whole_chunks() -> None:
+    pyramid = Pyramid("YX", (1000, 1000), 32)
+    sides = [pyramid.grid(1, side, (0,)).side for side in (32, 64, 96, 128, 160)]
+    assert sides == [32, 32, 32, 64, 64]
 
 
 @pytest.mark.parametrize(

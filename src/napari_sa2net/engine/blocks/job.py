@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,16 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import choose_device
+from ..errors import SA2NetError
 from ..events import Event, Message, Progress
 from ..model_files import Model
-from ..prediction import Predictor
 from ..segmentation import SegmentOptions
 from ..tiling import Tile
 from .joining import Joined
+from .phases import (
+    Finished,
+    Here,
+    Label,
+    Measure,
+    Normalise,
+    Phase,
+    Predict,
+    Relabel,
+    Runner,
+    Shrink,
+)
 from .plan import Block, BlockOptions
-from .probabilities import BlockPredictor, TileCount, first_block
-from .pyramid import shrink
+from .probabilities import TileCount, TileReady, forget_tiles
 from .setup import Setup, explained
 from .source import Source, TileLayout
 from .statistics import Collector, Statistics
@@ -75,6 +86,7 @@ def segment_to_zarr(
     sizes: Mapping[str, float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    scheduler: str | None = None,
 ) -> Generator[Event, None, ZarrResult]:
     """Segment an image of any size, in memory that does not grow with it.
 
@@ -100,6 +112,9 @@ def segment_to_zarr(
         Go on with an unfinished result, if there is one.
     overwrite
         Replace a result that exists.
+    scheduler
+        Address of a dask scheduler, as ``"tcp://10.0.0.1:8786"``, whose workers do the blocks;
+        without, this process does. They must see image and output under the same paths.
 
     Yields
     ------
@@ -111,23 +126,45 @@ def segment_to_zarr(
     ------
     InputError
         If image and options do not fit, or the output exists, or belongs to another image,
-        model or settings.
+        model or settings, or the workers cannot do it.
     DeviceError
         If the device is not there, fails, or has too little memory.
     SA2NetError
         If the output cannot be written.
     """
     setup = Setup(image, output, model, options or SegmentOptions(), blocks or BlockOptions())
-    with explained(setup.store.path):
-        choice = choose_device(setup.options.device)
-        setup.begin(resume, overwrite)
+    with explained(setup.store.path), closing(_runner(setup, scheduler)) as runner:
+        fresh = setup.begin(resume, overwrite)
         if setup.store.finished():
             yield Message(f"{setup.store.path} is complete already.")
-        else:
-            job = _Job(setup, choice.device)
-            yield job.say(f"Running on {choice.reason}")
+            return finished_result(setup.store)
+        run = setup.store.begin_run()
+        try:
+            job = _Job(setup, runner)
+            yield job.say(f"Running on {_begun(setup, runner, run, fresh)}")
             yield from job.run(dict(sizes or {}))
+        finally:
+            setup.store.end_run(run)
         return finished_result(setup.store)
+
+
+def _runner(setup: Setup, scheduler: str | None) -> Runner:
+    """Return what does the blocks."""
+    if scheduler is None:
+        return Here(setup.options.device)
+    from .cluster import Cluster  # needs another package
+
+    return Cluster(scheduler, setup.options.device)
+
+
+def _begun(setup: Setup, runner: Runner, run: str, fresh: bool) -> str:
+    """Make the runner ready; where it cannot be, leave nothing of a new result behind."""
+    try:
+        return runner.begin(setup.preparation, setup.store, run)
+    except SA2NetError:
+        if fresh:
+            setup.store.remove()
+        raise
 
 
 def finished_result(store: Store) -> ZarrResult:
@@ -146,9 +183,9 @@ def finished_result(store: Store) -> ZarrResult:
 class _Job:
     """One run: what was resolved, and the phases one after the other."""
 
-    def __init__(self, setup: Setup, device: str) -> None:
-        self.setup, self.store, self.device = setup, setup.store, device
-        self.grid, self.pyramid = setup.grid, setup.pyramid
+    def __init__(self, setup: Setup, runner: Runner) -> None:
+        self.setup, self.store, self.runner = setup, setup.store, runner
+        self.grid, self.pyramid, self.stack = setup.grid, setup.pyramid, setup.stack
         self.work = Work(setup.store, setup.grid, setup.rules, setup.blocks.largest)
         self.messages: list[str] = []
         self.done = 0
@@ -168,16 +205,21 @@ class _Job:
         yield from self._shrink()
         yield from self._finish(sizes, layouts)
 
-    def _each(
-        self, phase: str, blocks: Iterable[Block], do: Callable[[Block], dict[str, Any] | None]
-    ) -> Generator[Event, None, None]:
-        """Do what is not done yet of a phase; the marker comes last."""
+    def _each(self, phase: Phase, blocks: Iterable[Block]) -> Generator[Event, None, None]:
+        """Do what is not done yet of a phase."""
+        todo = []
         for block in blocks:
-            if not self.store.marked(phase, block.number):
-                noted = do(block)
-                self.store.mark(phase, block.number, **(noted or {}))
-            self.done += 1
-            yield BlockDone(self.done, self._total, "block", phase=phase)
+            if self.store.marked(phase.name, block.number):
+                yield self._block_done(phase)
+            else:
+                todo.append(block)
+        with closing(self.runner.each(phase, todo)) as events:
+            for event in events:
+                yield self._block_done(phase) if isinstance(event, Finished) else event
+
+    def _block_done(self, phase: Phase) -> BlockDone:
+        self.done += 1
+        return BlockDone(self.done, self._total, "block", phase=phase.name)
 
     @cached_property
     def _total(self) -> int:
@@ -190,63 +232,73 @@ class _Job:
 
     def _normalise(self) -> Generator[Event, None, list[TileLayout]]:
         """Look at all values of each plane; return the planes' tiles."""
+        yield from self._see(
+            [n for n in range(len(self.setup.numbers)) if self.store.read_json(_seen(n)) is None]
+        )
         layouts: list[TileLayout] = []
         tiles: list[Tile] = []  # all planes have the same
-        done = 0
         for layer, plane in enumerate(self.setup.numbers):
-            name = f"statistics/{layer}.json"
-            known = self.store.read_json(name)
-            if known is None:
-                collector = Collector(self.grid.shape, self.setup.card.normalization)
-                for block in self.grid.of_layer(layer):
-                    collector.add(block, self.setup.planes.read(plane, block.slices))
-                    done += 1
-                    yield BlockDone(done, len(self.grid), "block", phase="normalise")
-                known = collector.result().to_json()
-                self.store.write_json(name, known)
-            source = Source(self.setup.preparation, plane, Statistics.from_json(known))
+            known = Statistics.from_json(self.store.read_json(_seen(layer)) or {})
+            source = Source(self.setup.preparation, plane, known)
             tiles = tiles or self.setup.tiles(source)
             layouts.append(TileLayout(source, tiles))
         return layouts
 
+    def _see(self, layers: list[int]) -> Generator[Event, None, None]:
+        """Look at all values of some planes."""
+        phase = Normalise(self.work, self.setup.preparation)
+        blocks = [block for layer in layers for block in self.grid.of_layer(layer)]
+        left = {layer: len(self.grid.of_layer(layer)) for layer in layers}
+        collectors: dict[int, Collector] = {}
+        done = 0
+        with closing(self.runner.each(phase, blocks)) as events:
+            for event in events:
+                if not isinstance(event, Finished):
+                    yield event
+                    continue
+                layer = event.block.layer
+                collectors.setdefault(layer, phase.collector()).add(event.noted["seen"])
+                left[layer] -= 1
+                if not left[layer]:
+                    statistics = collectors.pop(layer).result()
+                    self.store.write_json(_seen(layer), statistics.to_json())
+                done += 1
+                yield BlockDone(done, len(blocks), "block", phase=phase.name)
+
     def _predict(self, layouts: list[TileLayout]) -> Generator[Event, None, None]:
         """Run the network over all blocks that are not done."""
-        finished = set(self.store.marks("predict"))
+        phase = Predict(
+            self.work,
+            layouts,
+            self.setup.model,
+            self.setup.options,
+            self.setup.blocks.skip_empty,
+            self.runner.device,
+        )
+        finished = set(self.store.marks(phase.name))
         count = TileCount(sum(len(layout.tiles) for layout in layouts))
         for number in finished:
-            block = self.grid[number]
-            layout = layouts[block.layer]
-            count.add(block.layer, layout.within(layout.needed(block.box)))
-        predictor = Predictor(self.setup.model.network, self.setup.plan(self.device))
-        side = self.grid.side
-        computing = BlockPredictor(predictor, self.store, side, self.setup.blocks.skip_empty)
-        try:
-            for block in self.grid:
-                layout = layouts[block.layer]
-                if block.number not in finished:
-                    self.work.keep(block, (yield from computing.block(block, layout, count)))
-                    own = [
-                        number
-                        for number in computing.skipped
-                        if first_block(layout, number, side) == block.place
-                    ]
-                    self.store.mark("predict", block.number, skipped=len(own))
+            count.add_block(self.grid[number], layouts)
+        todo = [block for block in self.grid if block.number not in finished]
+        with closing(self.runner.each(phase, todo)) as events:
+            for event in events:
+                if isinstance(event, TileReady):
+                    yield count.add(event.block, [event.number])
+                elif isinstance(event, Finished):
+                    block = event.block
                     finished.add(block.number)
-                done = (b.place for b in self.grid.of_layer(block.layer) if b.number in finished)
-                computing.forget(block, layout, done)
-        finally:
-            predictor.close()
-        self.device = predictor.plan.device
-        self.messages += predictor.messages
+                    yield count.add_block(block, layouts)
+                    same = self.grid.of_layer(block.layer)
+                    done = (other.place for other in same if other.number in finished)
+                    forget_tiles(self.store, self.grid.side, block, layouts[block.layer], done)
+                else:
+                    if isinstance(event, Message):
+                        self.messages.append(event.text)
+                    yield event
 
     def _measure(self, joined: Joined) -> Generator[Event, None, None]:
         """Measure the objects' usual radius, which splitting by distance needs."""
-
-        def measure(block: Block) -> None:
-            radii = self.work.measure(block, joined)
-            self.store.write_arrays(f"radii/{block.number}", radii=radii)
-
-        yield from self._each("measure", self.grid, measure)
+        yield from self._each(Measure(self.work, joined), self.grid)
         found = [self.store.need_arrays(f"radii/{block.number}")["radii"] for block in self.grid]
         radii = np.concatenate(found)
         radius = float(np.median(radii)) if len(radii) else 1.0
@@ -254,20 +306,9 @@ class _Job:
 
     def _label(self, joined: Joined) -> Generator[Event, None, None]:
         """Label all blocks, then write them with numbers that are unique in the image."""
-
-        def label(block: Block) -> dict[str, int]:
-            own, across = self.work.label(block, joined)
-            return {"own": own, "joined": across}
-
-        yield from self._each("label", self.grid, label)
+        yield from self._each(Label(self.work, joined), self.grid)
         starts, _ = self._starts()
-        level = self.store.level(0)
-
-        def relabel(block: Block) -> None:
-            labels = self.work.result(block, joined, starts)
-            level[(*self._index(block), *block.slices)] = labels
-
-        yield from self._each("relabel", self.grid, relabel)
+        yield from self._each(Relabel(self.work, joined, starts, self.stack), self.grid)
 
     def _starts(self) -> tuple[dict[int, tuple[int, int]], int]:
         """Return what is added to the numbers of each block, and the count of all objects."""
@@ -284,13 +325,8 @@ class _Job:
     def _shrink(self) -> Generator[Event, None, None]:
         """Make the coarser levels."""
         for level in range(1, self.pyramid.count):
-            source, target = self.store.level(level - 1), self.store.level(level)
-
-            def do(block: Block, source: Any = source, target: Any = target) -> None:
-                shrink(source, target, block, self._index(block))
-
             grid = self.pyramid.grid(level, self.grid.side, self.setup.numbers)
-            yield from self._each(f"pyramid-{level}", grid, do)
+            yield from self._each(Shrink(self.work, self.stack, level), grid)
 
     def _finish(
         self, sizes: dict[str, float], layouts: list[TileLayout]
@@ -299,7 +335,8 @@ class _Job:
         from ... import __version__
 
         tiles = sum(len(layout.tiles) for layout in layouts)
-        skipped = sum(mark["skipped"] for mark in self.store.marks("predict").values())
+        marks = self.store.marks("predict").values()
+        skipped = sum(mark["skipped"] for mark in marks)
         if self.setup.blocks.skip_empty:
             yield self.say(f"{skipped} of {tiles} tiles have nothing in them and were skipped.")
         colors = None
@@ -309,7 +346,7 @@ class _Job:
         made = {
             "identity": self.setup.identity,
             "version": __version__,
-            "device": self.device,
+            "device": ", ".join(sorted({mark["device"] for mark in marks})),
             "normalisation": [layout.source.statistics.to_json() for layout in layouts],
             "objects": self._starts()[1],
             "tiles": tiles,
@@ -318,9 +355,6 @@ class _Job:
         }
         known = {letter: size for letter, size in sizes.items() if letter in self.pyramid.axes}
         self.store.finish({**self.pyramid.attributes(known, colors, "labels"), ATTRIBUTE: made})
-
-    def _index(self, block: Block) -> tuple[int, ...]:
-        return self.setup.stack.index(block.plane)
 
     def _huge_text(self, count: int) -> str:
         pieces = (
@@ -337,3 +371,8 @@ class _Job:
     def say(self, text: str, warning: bool = False) -> Message:
         self.messages.append(text)
         return Message(text, warning)
+
+
+def _seen(layer: int) -> str:
+    """Return the name of the file of a plane's statistics."""
+    return f"statistics/{layer}.json"

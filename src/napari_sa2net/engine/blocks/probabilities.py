@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,15 @@ from .source import TileLayout, is_empty
 from .store import Store
 
 
+@dataclass(frozen=True)
+class TileReady(Event):
+    """A tile that a block needs has been computed, or was there."""
+
+    block: Block
+    number: int
+    """Among the tiles of its plane."""
+
+
 @dataclass
 class TileCount:
     """How far the tiles of all planes are, for the progress bar."""
@@ -28,13 +37,15 @@ class TileCount:
     seen: set[tuple[int, int]] = field(default_factory=set)
     """Layer and number of the tiles that have been computed."""
 
-    def add(self, layer: int, numbers: Iterable[int]) -> None:
-        """Count tiles, each once."""
-        self.seen.update((layer, number) for number in numbers)
+    def add(self, block: Block, numbers: Iterable[int]) -> TileDone:
+        """Count tiles of a block, each once; return where things stand."""
+        self.seen.update((block.layer, number) for number in numbers)
+        return TileDone(len(self.seen), self.total, plane=block.plane)
 
-    def event(self, plane: int) -> TileDone:
-        """Return where things stand."""
-        return TileDone(len(self.seen), self.total, plane=plane)
+    def add_block(self, block: Block, layouts: Sequence[TileLayout]) -> TileDone:
+        """Count all tiles of a block."""
+        layout = layouts[block.layer]
+        return self.add(block, layout.within(layout.needed(block.box)))
 
 
 class BlockPredictor:
@@ -65,8 +76,17 @@ class BlockPredictor:
         self.skipped: set[int] = set()
         """Tiles of the last block that had nothing in them."""
 
+    @property
+    def device(self) -> str:
+        """Where the network runs; the CPU once the memory of another device has run out."""
+        return self._predictor.plan.device
+
+    def close(self) -> None:
+        """Free the network and the device's memory."""
+        self._predictor.close()
+
     def block(
-        self, block: Block, layout: TileLayout, count: TileCount
+        self, block: Block, layout: TileLayout
     ) -> Generator[Event, None, NDArray[np.float16]]:
         """Return the probabilities (K, h, w) of a block; an event a tile."""
         self.skipped = set()
@@ -87,14 +107,12 @@ class BlockPredictor:
             values = self._values(x, (start.y[0], start.x[0]), chunk, layout, block)
             if values is None:
                 text = self._predictor.make_room([layout.tiles[number] for number in chunk])
-                self._predictor.messages.append(text)
                 yield Message(text, warning=True)
                 todo.extendleft(reversed(chunk))
                 continue
             for number, value in zip(chunk, values, strict=True):
                 stitcher.add(layout.tiles[number].seen_from(*origin), value)
-                count.add(block.layer, [number])
-                yield count.event(block.plane)
+                yield TileReady(block, number)
         y, x0 = need[0] - origin[0], need[1] - origin[1]
         maps = stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
         source = layout.source
@@ -102,20 +120,6 @@ class BlockPredictor:
         return resample_part(
             maps, (need[0], need[1]), spans, source.working_shape, source.shape
         ).astype(np.float16)
-
-    def forget(self, block: Block, layout: TileLayout, done: Iterable[tuple[int, int]]) -> None:
-        """Remove the waiting tiles that no block needs any more.
-
-        Parameters
-        ----------
-        done
-            Row and column of the blocks of the plane that are done.
-        """
-        finished = set(done)
-        for number in layout.within(layout.needed(block.box)):
-            places = layout.touched(number, self._side)
-            if len(places) > 1 and finished.issuperset(places):
-                self._store.remove_arrays(_name(block.layer, number))
 
     def _values(
         self,
@@ -165,6 +169,25 @@ class BlockPredictor:
             if kept is not None:
                 return kept["values"]
         return None
+
+
+def forget_tiles(
+    store: Store, side: int, block: Block, layout: TileLayout, done: Iterable[tuple[int, int]]
+) -> None:
+    """Remove the tiles of a block that wait for others, and that none needs any more.
+
+    Parameters
+    ----------
+    side
+        Of the blocks.
+    done
+        Row and column of the blocks of the plane that are done.
+    """
+    finished = set(done)
+    for number in layout.within(layout.needed(block.box)):
+        places = layout.touched(number, side)
+        if len(places) > 1 and finished.issuperset(places):
+            store.remove_arrays(_name(block.layer, number))
 
 
 def first_block(layout: TileLayout, number: int, side: int) -> tuple[int, int]:

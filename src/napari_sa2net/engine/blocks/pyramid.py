@@ -33,9 +33,13 @@ class Pyramid:
         return (*self.shape[:-2], height, width)
 
     def grid(self, level: int, side: int, planes: tuple[int, ...]) -> BlockGrid:
-        """Return the blocks of a level, of half the side: four times as many pixels are read."""
+        """Return the blocks of a level, of half the side: four times as many pixels are read.
+
+        They are whole chunks, so that no two blocks write into one.
+        """
         height, width = self.level_shape(level)[-2:]
-        return BlockGrid((height, width), max(self.chunk, side // 2), planes)
+        half = max(self.chunk, side // 2 // self.chunk * self.chunk)
+        return BlockGrid((height, width), half, planes)
 
     def attributes(
         self, sizes: Mapping[str, float], colors: Mapping[int, str] | None = None, name: str = ""

@@ -27,7 +27,7 @@ from .source import Source
 from .statistics import fingerprint
 from .store import Store, differences, import_zarr
 
-FORMAT = 1
+FORMAT = 2
 """Of the working files: those of another one are not gone on with."""
 
 
@@ -97,8 +97,8 @@ class Setup:
         }
         return dict(json.loads(json.dumps(content)))
 
-    def begin(self, resume: bool, overwrite: bool) -> None:
-        """Begin, or go on with what there is.
+    def begin(self, resume: bool, overwrite: bool) -> bool:
+        """Begin, or go on with what there is; tell whether it is a new result.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Setup:
             store.remove()
         if not store.exists():
             store.begin(self.identity)
-            return
+            return True
         before = store.identity()
         if before is None:
             raise InputError(
@@ -131,6 +131,7 @@ class Setup:
                 "the same image, model and settings, or replace it with --overwrite "
                 "(overwrite=True)."
             )
+        return False
 
     def create(self) -> None:
         """Make the arrays that are not there yet."""

@@ -43,6 +43,16 @@ class Statistics:
         return cls(limits, extremes)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of a block's values."""
+
+    samples: NDArray[np.float32]
+    """(C, n) values on a regular grid of pixels of the plane; none if they are not needed."""
+    extremes: NDArray[np.float32]
+    """(2, C): the lowest and the highest."""
+
+
 class Collector:
     """Gathers a plane's statistics block by block: the very ones of the whole plane.
 
@@ -56,13 +66,19 @@ class Collector:
         self._samples: list[NDArray[np.float32]] = []
         self._extremes: NDArray[np.float32] | None = None
 
-    def add(self, block: Block, values: NDArray[np.float32]) -> None:
-        """Take the values (C, h, w) of a block."""
-        step = self._step
+    def see(self, block: Block, values: NDArray[np.float32]) -> Seen:
+        """Look at the values (C, h, w) of a block."""
+        kept = values[:, :0, :0]
         if self._normalization.method == "percentile":
-            first, second = (-block.box[i] % step for i in (0, 1))
-            self._samples.append(values[:, first::step, second::step].reshape(len(values), -1))
-        found = np.stack([values.min(axis=(1, 2)), values.max(axis=(1, 2))])
+            first, second = (-block.box[i] % self._step for i in (0, 1))
+            kept = values[:, first :: self._step, second :: self._step]
+        extremes = np.stack([values.min(axis=(1, 2)), values.max(axis=(1, 2))])
+        return Seen(kept.reshape(len(values), -1), extremes)
+
+    def add(self, seen: Seen) -> None:
+        """Take what was seen of a block; in any order."""
+        self._samples.append(seen.samples)
+        found = seen.extremes.copy()
         if self._extremes is not None:
             found[0] = np.minimum(found[0], self._extremes[0])
             found[1] = np.maximum(found[1], self._extremes[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ ATTRIBUTE = "napari-sa2net"
 """Of the result's group: what made it."""
 WORK = ".napari-sa2net"
 """Folder of the working files inside the result; it is removed at the end."""
+_RUNS = "runs"
+"""Folder of the one working file that tells which run may write. A file of a new name is seen
+at once also on a network disk."""
 
 
 def import_zarr() -> Any:
@@ -51,6 +55,10 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.work = self.path / WORK
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        # Another process has another current folder.
+        return Store, (self.path.absolute(),)
 
     # --- The whole ----------------------------------------------------------------------------
 
@@ -85,6 +93,28 @@ class Store:
         """Make the folder and write down what is to be made."""
         self.work.mkdir(parents=True, exist_ok=True)
         self.write_json("job.json", identity)
+
+    def begin_run(self) -> str:
+        """Let a new run write here; return its name. Whatever runs still from before must stop."""
+        shutil.rmtree(self.work / _RUNS, ignore_errors=True)
+        run = uuid.uuid4().hex
+        self.write_json(f"{_RUNS}/{run}.json", {})
+        return run
+
+    def check_run(self, run: str) -> None:
+        """See that a run may still write here.
+
+        Raises
+        ------
+        SA2NetError
+            If it was ended, or another one has begun.
+        """
+        if self.read_json(f"{_RUNS}/{run}.json") is None:
+            raise SA2NetError(f"This run on {self.path} was ended, or another one has begun.")
+
+    def end_run(self, run: str) -> None:
+        """Let a run write no more."""
+        (self.work / _RUNS / f"{run}.json").unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove a result of ours.
@@ -161,7 +191,7 @@ class Store:
         """Write a small file, at once or not at all."""
         path = self.work / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        partial = _partial(path)
         partial.write_text(json.dumps(content), encoding="utf-8")
         os.replace(partial, path)
 
@@ -176,7 +206,7 @@ class Store:
         """Write small arrays into one file, at once or not at all."""
         path = self.work / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        partial = _partial(path)
         with open(partial, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         os.replace(partial, path)
@@ -224,6 +254,11 @@ class Store:
             int(path.stem): json.loads(path.read_text(encoding="utf-8"))
             for path in folder.glob("*.json")
         }
+
+
+def _partial(path: Path) -> Path:
+    # Processes of several computers have the same numbers.
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:

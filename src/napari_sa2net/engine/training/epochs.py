@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..events import Evaluated, Event, Message
+from ..events import Evaluated, Event
 from ..execution.maps import probabilities
 from ..metrics import dice, iou
 from ..network import SA2Net
 from ..tiling import pad
 from .augment import Augmentation
-from .checkpoints import read_checkpoint
 from .loop import RecipeTraining
+from .ranks import Ranks
 from .samples import Batch, Sample, cut_batch
 from .settings import TrainingSettings
 
@@ -83,10 +83,11 @@ class EpochTraining(RecipeTraining):
         augmentation: Augmentation,
         checkpoint: Path | None,
         identity: str,
+        ranks: Ranks | None = None,
     ) -> None:
         self.per_epoch = math.ceil(len(samples) / settings.batch)
         steps = dataclasses.replace(settings, steps=settings.epochs * self.per_epoch)
-        super().__init__(network, samples, steps, augmentation, checkpoint, identity)
+        super().__init__(network, samples, steps, augmentation, checkpoint, identity, ranks)
         self.validation = validation
         self.order: list[int] = []
         self.history: list[list[list[float]]] = []
@@ -110,11 +111,12 @@ class EpochTraining(RecipeTraining):
         settings = self.settings
         place = self.step % self.per_epoch
         if place == 0:
-            self.order = self.rng.permutation(len(self.samples)).tolist()
+            order: list[int] = self.rng.permutation(len(self.samples)).tolist()
+            self.order = self.ranks.shared(lambda: order)
         chosen = self.order[place * settings.batch : (place + 1) * settings.batch]
         return cut_batch(
             self.samples,
-            [(i, None) for i in chosen],
+            [(i, None) for i in self.ranks.own(chosen)],
             self.network.in_channels,
             settings,
             self.augmentation,
@@ -130,15 +132,17 @@ class EpochTraining(RecipeTraining):
 
     def _score(self) -> None:
         self.network.eval()
-        scores = [
-            list(score(foreground(self.network, sample.image), sample.labels))
-            for sample in self.validation
-        ]
+        self.history.append(self.ranks.shared(self._scores))
         self.train_mode()
-        self.history.append(scores)
         if _best(self.history) == len(self.history):
             self.best_epoch = len(self.history)
             self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+    def _scores(self) -> list[list[float]]:
+        return [
+            list(score(foreground(self.network, sample.image), sample.labels))
+            for sample in self.validation
+        ]
 
     def _told(self, epoch: int) -> EpochDone:
         """Return what the scores after a pass were, for whoever listens."""
@@ -152,8 +156,9 @@ class EpochTraining(RecipeTraining):
             scores=tuple((d, i) for d, i in scores),
         )
 
-    def told_before(self) -> Generator[Event, None, None]:
-        """Tell again of the passes that were done before going on."""
+    def begin(self) -> Generator[Event, None, None]:
+        """Go on, and tell again of the passes that were done before."""
+        yield from super().begin()
         for epoch in range(1, len(self.history) + 1):
             yield self._told(epoch)
 
@@ -192,6 +197,7 @@ def fit_epochs(
     augmentation: Augmentation,
     checkpoint: Path | None = None,
     identity: str = "",
+    ranks: Ranks | None = None,
 ) -> Generator[Event, None, tuple[SA2Net, int]]:
     """Fit ``network`` to ``samples`` in passes, on the device it is on.
 
@@ -200,7 +206,7 @@ def fit_epochs(
     validation
         Held-out images with true masks. The weights of the pass with the highest mean Dice on
         them are kept. Without any the last ones are.
-    checkpoint, identity
+    checkpoint, identity, ranks
         See :func:`~napari_sa2net.engine.training.loop.fit`.
 
     Yields
@@ -222,12 +228,9 @@ def fit_epochs(
         If memory ran out.
     """
     training = EpochTraining(
-        network, samples, validation, settings, augmentation, checkpoint, identity
+        network, samples, validation, settings, augmentation, checkpoint, identity, ranks
     )
-    if checkpoint is not None and checkpoint.exists():
-        training.go_on(read_checkpoint(checkpoint, identity))
-        yield Message(f"Going on at step {training.step} of {training.total}.")
-        yield from training.told_before()
+    yield from training.begin()
     yield from training.run()
     training.keep_best()
     return training.network, training.best_epoch or settings.epochs

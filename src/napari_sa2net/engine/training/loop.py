@@ -6,6 +6,7 @@ steps is said by those who extend it: recipes here, fine-tuning in ``painted``.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -24,6 +25,7 @@ from ..network import SA2Net
 from .augment import Augmentation
 from .checkpoints import read_checkpoint, write_checkpoint
 from .losses import RECIPE_LOSSES, deep_supervision
+from .ranks import Ranks
 from .samples import Batch, Sample, draw_batch, hard_weights
 from .settings import TrainingSettings
 
@@ -41,6 +43,8 @@ class Training:
         Largest norm of the gradient, 0 for any.
     mixed
         Compute in bfloat16 where a CUDA device can.
+    ranks
+        The processes that train it together.
     """
 
     def __init__(
@@ -50,7 +54,9 @@ class Training:
         weight_decay: float,
         clip_norm: float = 2.0,
         mixed: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
         self.device = next(network.parameters()).device
         # Quicker with channels last, but Apple's backend has had wrong results with it.
         if self.device.type != "mps":
@@ -59,8 +65,10 @@ class Training:
         self.learning_rate = learning_rate
         self.clip_norm = clip_norm
         self.mixed = mixed and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        trained = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=weight_decay)
+        self.trained = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=learning_rate, weight_decay=weight_decay
+        )
         self.step = 0
         """Steps done."""
         self.seconds = 0.0
@@ -171,17 +179,21 @@ class Training:
         with torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext():
             stages = self.network(batch.images.to(self.device))
         loss = self.loss(stages, batch)
-        value = float(loss.detach())
+        crops = len(batch.images)
+        value = self.ranks.mean(float(loss.detach()), crops, self.device)
         if not math.isfinite(value):
             raise self._not_finite("loss")
         if loss.requires_grad:  # not if nothing in the batch counts
             loss.backward()
+        self.ranks.average_gradients(self.trained, crops)
+        if any(p.grad is not None for p in self.trained):
             norm = torch.nn.utils.clip_grad_norm_(
                 self.network.parameters(), self.clip_norm or math.inf
             )
             if not torch.isfinite(norm):
                 raise self._not_finite("gradient")
             self.optimizer.step()
+        self.ranks.average_buffers(self.network, crops)
         return value
 
     def _not_finite(self, what: str) -> TrainingError:
@@ -220,11 +232,22 @@ class RecipeTraining(Training):
         augmentation: Augmentation,
         checkpoint: Path | None,
         identity: str,
+        ranks: Ranks | None = None,
     ) -> None:
-        super().__init__(network, settings.learning_rate, settings.weight_decay, settings.clip_norm)
+        ranks = ranks or Ranks()
+        super().__init__(
+            ranks.prepared(network),
+            settings.learning_rate,
+            settings.weight_decay,
+            settings.clip_norm,
+            ranks=ranks,
+        )
         self.samples, self.settings, self.augmentation = samples, settings, augmentation
         self.checkpoint, self.identity = checkpoint, identity
-        self.rng = np.random.default_rng(settings.seed)
+        self.own = dataclasses.replace(settings, batch=ranks.part(settings.batch))
+        """The settings with this process's part of the batch."""
+        seed = settings.seed if ranks.count == 1 else [settings.seed, ranks.rank]
+        self.rng = np.random.default_rng(seed)
         self.weights = np.array([sample.weight for sample in samples])
         self.class_weights: Tensor | None = None
         if settings.class_weights:
@@ -243,7 +266,7 @@ class RecipeTraining(Training):
         """Draw crops of whole masks."""
         channels = self.network.in_channels
         return draw_batch(
-            self.samples, self.weights, channels, self.settings, self.augmentation, self.rng
+            self.samples, self.weights, channels, self.own, self.augmentation, self.rng
         )
 
     def loss(self, stages: Sequence[Tensor], batch: Batch) -> Tensor:
@@ -256,31 +279,59 @@ class RecipeTraining(Training):
         """Score the images when it is time."""
         if self.settings.hard_from and self.step == self.settings.hard_from:
             yield Message("Scoring the training images, to draw the badly fitted more often.")
-            self.weights = hard_weights(self.network, self.samples)
+            self.weights = self.ranks.shared(lambda: hard_weights(self.network, self.samples))
             self.train_mode()
 
     def after_step(self) -> Generator[Event, None, None]:
         """Write the state when it is time."""
         due = self.step % self.settings.checkpoint_every == 0 or self.finished()
         if self.checkpoint is not None and due:
-            write_checkpoint(self.checkpoint, self.identity, self.state())
+            state = self.state()
+            if self.ranks.first:
+                write_checkpoint(self.checkpoint, self.identity, state)
         yield from ()
 
+    def begin(self) -> Generator[Event, None, None]:
+        """Go on from the state on disk, if there is one: all processes from the first one's."""
+
+        def read() -> dict[str, Any] | None:
+            if self.checkpoint is None or not self.checkpoint.exists():
+                return None
+            return read_checkpoint(self.checkpoint, self.identity)
+
+        state = self.ranks.shared(read)
+        if state is not None:
+            self.go_on(state)
+            yield Message(f"Going on at step {self.step} of {self.total}.")
+
     def state(self) -> dict[str, Any]:
-        """Return what is needed to go on."""
+        """Return what is needed to go on, in all processes."""
+        drawing = self.ranks.all(self.rng.bit_generator.state)
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": self.rng.bit_generator.state,
+            "rng": drawing[0] if len(drawing) == 1 else drawing,
             "weights": self.weights.tolist(),
             "step": self.step,
         }
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Go on from a state that was written."""
+        """Go on from a state that was written.
+
+        Raises
+        ------
+        TrainingError
+            If another number of processes wrote it.
+        """
+        drawing = state["rng"] if isinstance(state["rng"], list) else [state["rng"]]
+        if len(drawing) != self.ranks.count:
+            raise TrainingError(
+                f"The training state {self.checkpoint} was made by {len(drawing)} process(es) "
+                f"and not by {self.ranks.count}: go on with as many, or delete it to begin anew."
+            )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.bit_generator.state = state["rng"]
+        self.rng.bit_generator.state = drawing[self.ranks.rank]
         self.step = state["step"]
         self.weights = np.array(state.get("weights", self.weights))
 
@@ -292,6 +343,7 @@ def fit(
     augmentation: Augmentation,
     checkpoint: Path | None = None,
     identity: str = "",
+    ranks: Ranks | None = None,
 ) -> Generator[Event, None, SA2Net]:
     """Fit ``network`` to ``samples`` with whole masks on the device it is on.
 
@@ -302,6 +354,8 @@ def fit(
         same ``identity``, training goes on from it.
     identity
         Tells what the checkpoint belongs to, for instance a recipe's hash.
+    ranks
+        The processes that do this together; all of them call it.
 
     Yields
     ------
@@ -315,9 +369,7 @@ def fit(
     DeviceError
         If memory ran out.
     """
-    training = RecipeTraining(network, samples, settings, augmentation, checkpoint, identity)
-    if checkpoint is not None and checkpoint.exists():
-        training.go_on(read_checkpoint(checkpoint, identity))
-        yield Message(f"Going on at step {training.step} of {training.total}.")
+    training = RecipeTraining(network, samples, settings, augmentation, checkpoint, identity, ranks)
+    yield from training.begin()
     yield from training.run()
     return training.network

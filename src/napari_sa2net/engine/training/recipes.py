@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -24,6 +25,7 @@ from .augment import Augmentation
 from .datasets import DataSet, image_pairs, median_diameter, read_pair
 from .epochs import fit_epochs
 from .loop import fit
+from .ranks import Ranks, joined
 from .samples import Sample
 from .settings import TrainingSettings
 
@@ -206,12 +208,15 @@ def train(
     Model
         The trained network with the recipe's card.
 
+    Started by ``torchrun`` in several processes, all of them train together, each on a part of
+    every batch. They return the same model; the first one keeps the state.
+
     Raises
     ------
     InputError
-        If the recipe or an image cannot be read.
+        If the recipe or an image cannot be read, or the batch cannot be divided.
     TrainingError
-        If the data are missing, or the state belongs to another recipe.
+        If the data are missing, or the state belongs to another recipe or number of processes.
     """
     made = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     fold = fold or made.fold
@@ -221,24 +226,8 @@ def train(
             "to be held out."
         )
     made = made.without(fold) if fold else made
-    chosen = choose_device(device)
-    yield Message(f"Training on {chosen.device}: {chosen.reason}")
-    samples = load_samples(made, Path(data))
-    stopping: list[Sample] = []
-    if made.training.patience:
-        stopping = load_samples(made, Path(data), made.images_of(fold))
-    yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
-    torch.manual_seed(made.training.seed)
-    card = made.card
-    network = _network(made).to(chosen.device)
-    checkpoint = Path(state) if state is not None else None
-    how = (made.training, made.augmentation, checkpoint, made.sha256)
-    made_from: dict[str, Any] = {"fold": fold} if fold else {}
-    if made.training.epochs:
-        network, epoch = yield from fit_epochs(network, samples, stopping, *how)
-        made_from["epoch"] = epoch
-    else:
-        network = yield from fit(network, samples, *how)
+    with joined(device) as (ranks, own):
+        network, made_from = yield from _trained(made, Path(data), own, state, fold, ranks)
     made_from |= {
         "recipe": made.path.name,
         "recipe_sha256": made.sha256,
@@ -246,7 +235,38 @@ def train(
         "training": dataclasses.asdict(made.training),
         "augmentation": dataclasses.asdict(made.augmentation),
     }
-    return Model(network.cpu(), dataclasses.replace(card, extra={**card.extra, **made_from}))
+    card = made.card
+    return Model(network, dataclasses.replace(card, extra={**card.extra, **made_from}))
+
+
+def _trained(
+    made: Recipe, data: Path, device: str, state: str | Path | None, fold: str, ranks: Ranks
+) -> Generator[Event, None, tuple[SA2Net, dict[str, Any]]]:
+    """Return the trained network, on the CPU, and what there is to say of how it came about."""
+    chosen = choose_device(device)
+    several = f" in each of {ranks.count} processes" if ranks.count > 1 else ""
+    yield Message(f"Training on {chosen.device}{several}: {chosen.reason}")
+    samples = load_samples(made, data)
+    stopping: list[Sample] = []
+    if made.training.patience:
+        stopping = load_samples(made, data, made.images_of(fold))
+    yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
+    torch.manual_seed(made.training.seed)
+    network = _network(made)
+    checkpoint = Path(state) if state is not None else None
+    how = (made.training, made.augmentation, checkpoint, made.sha256, ranks)
+    made_from: dict[str, Any] = {"fold": fold} if fold else {}
+    if ranks.count > 1:
+        made_from["processes"] = ranks.count
+    on_device = copy.deepcopy(network).to(chosen.device)
+    if made.training.epochs:
+        fitted, epoch = yield from fit_epochs(on_device, samples, stopping, *how)
+        made_from["epoch"] = epoch
+    else:
+        fitted = yield from fit(on_device, samples, *how)
+    # Layers of several processes are left behind with the copy.
+    network.load_state_dict(fitted.state_dict())
+    return network.eval(), made_from
 
 
 def _network(recipe: Recipe) -> SA2Net:
