@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,11 @@ import numpy as np
 from ..devices import choose_device
 from ..events import Event, Message, Progress
 from ..model_files import Model
+from ..parts import Labels
 from ..prediction import Predictor
+from ..region import SAMPLED, is_sampled, plane_statistics
 from ..segmentation import SegmentOptions
-from ..tiling import Tile
+from ..tiling import Box
 from .joining import Joined
 from .plan import Block, BlockOptions
 from .probabilities import BlockPredictor, TileCount, first_block
@@ -33,6 +35,20 @@ class BlockDone(Progress):
 
     phase: str = ""
     """``normalise``, ``measure``, ``label``, ``relabel``, or ``pyramid-1`` and so on."""
+
+
+@dataclass(frozen=True)
+class BlockWritten(Event):
+    """Labels of a block can be seen in the result, perhaps not yet the final ones."""
+
+    plane: int
+    """The plane's number."""
+    box: Box
+    """Where the block lies in the result's plane."""
+
+
+Order = Callable[[Sequence[Block]], Block]
+"""Returns which of the remaining blocks comes next."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,8 @@ def segment_to_zarr(
     sizes: Mapping[str, float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    order: Order | None = None,
+    show: bool = False,
 ) -> Generator[Event, None, ZarrResult]:
     """Segment an image of any size, in memory that does not grow with it.
 
@@ -100,11 +118,17 @@ def segment_to_zarr(
         Go on with an unfinished result, if there is one.
     overwrite
         Replace a result that exists.
+    order
+        Asked before each block which one comes next; the result does not depend on it.
+    show
+        Write into all levels of the result what is known of each block as soon as it is: the
+        connected foreground, later the labels. The result is the same in the end.
 
     Yields
     ------
     Event
-        :class:`Message`, :class:`TileDone`, :class:`BlockDone`. Closing the generator stops
+        :class:`Message`, :class:`TileDone`, :class:`BlockDone`, and with ``show``
+        :class:`BlockWritten`. Closing the generator stops
         the work; what is done stays, for ``resume``.
 
     Raises
@@ -124,7 +148,7 @@ def segment_to_zarr(
         if setup.store.finished():
             yield Message(f"{setup.store.path} is complete already.")
         else:
-            job = _Job(setup, choice.device)
+            job = _Job(setup, choice.device, order, show)
             yield job.say(f"Running on {choice.reason}")
             yield from job.run(dict(sizes or {}))
         return finished_result(setup.store)
@@ -146,8 +170,9 @@ def finished_result(store: Store) -> ZarrResult:
 class _Job:
     """One run: what was resolved, and the phases one after the other."""
 
-    def __init__(self, setup: Setup, device: str) -> None:
+    def __init__(self, setup: Setup, device: str, order: Order | None, show: bool) -> None:
         self.setup, self.store, self.device = setup, setup.store, device
+        self.order, self.show = order, show
         self.grid, self.pyramid = setup.grid, setup.pyramid
         self.work = Work(setup.store, setup.grid, setup.rules, setup.blocks.largest)
         self.messages: list[str] = []
@@ -156,6 +181,8 @@ class _Job:
     def run(self, sizes: dict[str, float]) -> Generator[Event, None, None]:
         if self.setup.zoom_text:
             yield self.say(self.setup.zoom_text)
+        if self.setup.options.region is not None and is_sampled(self.setup.preparation):
+            yield self.say(SAMPLED)
         self.setup.create()
         layouts = yield from self._normalise()
         yield from self._predict(layouts)
@@ -178,6 +205,23 @@ class _Job:
                 self.store.mark(phase, block.number, **(noted or {}))
             self.done += 1
             yield BlockDone(self.done, self._total, "block", phase=phase)
+            if self.show and phase == "relabel":
+                yield BlockWritten(block.plane, block.box)
+
+    def _in_order(self) -> Iterator[Block]:
+        """Go through all blocks, those first that are asked for."""
+        remaining = {block.number: block for block in self.grid}
+        while remaining:
+            blocks = list(remaining.values())
+            block = blocks[0] if self.order is None else self.order(blocks)
+            yield remaining.pop(block.number)
+
+    def _write(self, block: Block, labels: Labels) -> None:
+        """Write the labels of a block into the levels that are looked at."""
+        for number in range(self.pyramid.count if self.show else 1):
+            part, place = self.pyramid.part(labels, block.box, number)
+            if part.size:
+                self.store.level(number)[(*self._index(block), *place)] = part
 
     @cached_property
     def _total(self) -> int:
@@ -191,28 +235,32 @@ class _Job:
     def _normalise(self) -> Generator[Event, None, list[TileLayout]]:
         """Look at all values of each plane; return the planes' tiles."""
         layouts: list[TileLayout] = []
-        tiles: list[Tile] = []  # all planes have the same
-        done = 0
         for layer, plane in enumerate(self.setup.numbers):
             name = f"statistics/{layer}.json"
             known = self.store.read_json(name)
             if known is None:
-                collector = Collector(self.grid.shape, self.setup.card.normalization)
-                for block in self.grid.of_layer(layer):
-                    collector.add(block, self.setup.planes.read(plane, block.slices))
-                    done += 1
-                    yield BlockDone(done, len(self.grid), "block", phase="normalise")
-                known = collector.result().to_json()
+                if self.setup.options.region is not None:
+                    found = yield from plane_statistics(self.setup.preparation, plane)
+                else:
+                    found = yield from self._statistics(layer)
+                known = found.to_json()
                 self.store.write_json(name, known)
             source = Source(self.setup.preparation, plane, Statistics.from_json(known))
-            tiles = tiles or self.setup.tiles(source)
-            layouts.append(TileLayout(source, tiles))
+            layouts.append(self.setup.layout(source, layouts[0].tiles if layouts else None))
         return layouts
+
+    def _statistics(self, layer: int) -> Generator[Event, None, Statistics]:
+        """Look at all values of a plane that is segmented in whole."""
+        collector = Collector(self.grid.shape, self.setup.card.normalization)
+        for block in self.grid.of_layer(layer):
+            collector.add(block, self.setup.planes.read(block.plane, block.slices))
+            yield BlockDone(block.number + 1, len(self.grid), "block", phase="normalise")
+        return collector.result()
 
     def _predict(self, layouts: list[TileLayout]) -> Generator[Event, None, None]:
         """Run the network over all blocks that are not done."""
         finished = set(self.store.marks("predict"))
-        count = TileCount(sum(len(layout.tiles) for layout in layouts))
+        count = TileCount(sum(len(layout.of_region()) for layout in layouts))
         for number in finished:
             block = self.grid[number]
             layout = layouts[block.layer]
@@ -221,10 +269,14 @@ class _Job:
         side = self.grid.side
         computing = BlockPredictor(predictor, self.store, side, self.setup.blocks.skip_empty)
         try:
-            for block in self.grid:
+            for block in self._in_order():
                 layout = layouts[block.layer]
                 if block.number not in finished:
-                    self.work.keep(block, (yield from computing.block(block, layout, count)))
+                    found = yield from computing.block(block, layout, count)
+                    known = self.work.keep(block, found)
+                    if self.show:
+                        self._write(block, known)
+                        yield BlockWritten(block.plane, block.box)
                     own = [
                         number
                         for number in computing.skipped
@@ -261,13 +313,11 @@ class _Job:
 
         yield from self._each("label", self.grid, label)
         starts, _ = self._starts()
-        level = self.store.level(0)
 
         def relabel(block: Block) -> None:
-            labels = self.work.result(block, joined, starts)
-            level[(*self._index(block), *block.slices)] = labels
+            self._write(block, self.work.result(block, joined, starts))
 
-        yield from self._each("relabel", self.grid, relabel)
+        yield from self._each("relabel", self._in_order(), relabel)
 
     def _starts(self) -> tuple[dict[int, tuple[int, int]], int]:
         """Return what is added to the numbers of each block, and the count of all objects."""
@@ -298,7 +348,7 @@ class _Job:
         """Describe the result, and remove the working files."""
         from ... import __version__
 
-        tiles = sum(len(layout.tiles) for layout in layouts)
+        tiles = sum(len(layout.of_region()) for layout in layouts)
         skipped = sum(mark["skipped"] for mark in self.store.marks("predict").values())
         if self.setup.blocks.skip_empty:
             yield self.say(f"{skipped} of {tiles} tiles have nothing in them and were skipped.")

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import InputError
-
-Box = tuple[int, int, int, int]
-"""Half-open: first row, first column, last row + 1, last column + 1."""
+from ..tiling import Box
 
 
 @dataclass(frozen=True)
