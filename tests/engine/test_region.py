@@ -128,12 +128,13 @@ def test_only_the_tiles_of_the_region_are_computed_and_read(
     events: list[Any] = []
     options = replace(SMALL, keep=frozenset(), axes="YXC", rgb=True, region=(60, 80, 70, 90))
     run(segment(watched, model, options), events.append)
-    assert 1 <= sum(counts) <= 4
+    # Of 90 tiles that start every 16 pixels or less.
+    assert 4 <= sum(counts) <= 9
     large = [k for k in watched.read if k[0].stop - k[0].start > 8]
     (key,) = large
     assert key[0].start > 0
     assert key[0].stop - key[0].start <= 96
-    assert key[1].stop - key[1].start <= 96
+    assert key[1].stop - key[1].start <= 112
     assert any(e.text == regional.SAMPLED for e in events if isinstance(e, Message))
 
 

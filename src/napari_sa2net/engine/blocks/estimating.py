@@ -13,7 +13,7 @@ from ..devices import choose_device
 from ..model_files import Model
 from ..prediction import Predictor
 from ..segmentation import SegmentOptions
-from .plan import BlockOptions
+from .plan import BlockOptions, disk_bytes
 from .setup import Setup, explained
 from .source import Source
 from .statistics import Statistics
@@ -53,15 +53,6 @@ class Estimate:
     def fits(self) -> bool:
         """Whether there is room on the disk, even if nothing can be compressed."""
         return self.result_bytes + self.working_bytes <= self.free_bytes
-
-
-def disk_bytes(pixels: int, classes: int) -> tuple[int, int]:
-    """Return the most bytes of the working files and of the result, uncompressed.
-
-    The working files hold float16 probabilities and int32 labels; the result int32 labels
-    and, in the coarser levels, a third more.
-    """
-    return pixels * (2 * classes + 4), pixels * 4 * 4 // 3
 
 
 def estimate(

@@ -17,9 +17,8 @@ from ..parts import Labels
 from ..prediction import Predictor
 from ..region import SAMPLED, is_sampled, plane_statistics
 from ..segmentation import SegmentOptions
-from ..tiling import Box
 from .joining import Joined
-from .plan import Block, BlockOptions
+from .plan import Block, BlockOptions, BlockWritten
 from .probabilities import BlockPredictor, TileCount, first_block
 from .pyramid import shrink
 from .setup import Setup, explained
@@ -35,16 +34,6 @@ class BlockDone(Progress):
 
     phase: str = ""
     """``normalise``, ``measure``, ``label``, ``relabel``, or ``pyramid-1`` and so on."""
-
-
-@dataclass(frozen=True)
-class BlockWritten(Event):
-    """Labels of a block can be seen in the result, perhaps not yet the final ones."""
-
-    plane: int
-    """The plane's number."""
-    box: Box
-    """Where the block lies in the result's plane."""
 
 
 Order = Callable[[Sequence[Block]], Block]

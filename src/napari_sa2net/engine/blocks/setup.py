@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +100,12 @@ class Setup:
             "blocks": asdict(self.blocks),
         }
         return dict(json.loads(json.dumps(content)))
+
+    @property
+    def name(self) -> str:
+        """The same for the same image, model and settings, and for nothing else."""
+        text = json.dumps(self.identity, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def begin(self, resume: bool, overwrite: bool) -> None:
         """Begin, or go on with what there is.
