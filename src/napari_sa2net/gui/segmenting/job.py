@@ -114,7 +114,13 @@ class SegmentController(JobHost):
             self.shown = Shown(ran, target, request.labelling, layer)
             self.note(f"Found {ran.result.text} in {time_text(time.monotonic() - started)}.")
 
-        live = Live(viewer, target, show)
+        def show_some(store: Path) -> Any:
+            try:
+                return show(store)
+            except Exception as error:  # the run goes on, whatever can be seen of it
+                self._could_not_show(error)
+
+        live = Live(viewer, target, show_some)
         large = LargeRequest(
             request,
             self.stores.folder,

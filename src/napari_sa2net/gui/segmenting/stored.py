@@ -57,7 +57,7 @@ class StoredLabels:
         sizes = dict(zip(axes, array.shape, strict=True))
         self.shape = tuple(int(sizes.get(letter, 1)) for letter in layer_axes)
         self.dtype = np.dtype(array.dtype)
-        self.ndim = len(self.shape)
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         keys = list(key) if isinstance(key, tuple) else [key]
