@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_sa2net.engine.cards import ModelCard
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import run
+from napari_sa2net.engine.instances import LabelSettings
 from napari_sa2net.gui import large, layers, regions
 from napari_sa2net.gui.annotating.layers import correct_prediction
 from napari_sa2net.gui.segmenting import stored
@@ -151,15 +152,28 @@ def test_a_failure_is_told_and_what_is_done_stays(
 ) -> None:
     viewer, widget = open_widget()
     viewer.add_image(watched[0], name="image", contrast_limits=(0, 255))
-    backend.error = InputError("Writing OME-Zarr needs the package zarr: install it.")
+    backend.error = InputError("The disk is full.")
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
-    assert "needs the package zarr" in messages(widget)
+    assert "The disk is full" in messages(widget)
+    assert "What is done is kept" in messages(widget)
     assert widget.segment.segment.isEnabled()
     backend.error = None
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     assert len(backend.written) == 16
+
+
+def test_without_zarr_it_says_what_to_install(
+    open_widget: Any, backend: Any, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(watched[0], name="image", contrast_limits=(0, 255))
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    widget.segment.segment.click()
+    assert "napari-sa2net[zarr]" in messages(widget)
+    assert not backend.larges
+    assert not widget.controller.state.busy
 
 
 def test_looking_at_the_result_reads_a_part_of_the_disk_and_no_image(
@@ -326,7 +340,7 @@ def test_a_preview_of_too_much_is_refused(
     "key",
     [
         (0, 1, slice(2, 5), slice(None)),
-        (slice(None), slice(1, 3), 4, slice(3, 9)),
+        (slice(None), slice(1, 3), 2, slice(3, 7)),
         (0, slice(None), slice(None), 7),
         (..., 3),
         slice(0, 1),
@@ -369,7 +383,7 @@ MODEL = Path(stored.__file__).parents[2] / "engine" / "models" / "nuclei.safeten
 @pytest.mark.skipif(not MODEL.exists(), reason="the bundled model is not there")
 def test_the_real_engine_goes_on_by_itself(tmp_path: Path, real_image: Any) -> None:
     """With the same image, model and settings; what no layer shows is removed."""
-    labelling = ModelCard().labelling
+    labelling = LabelSettings()
     options = {"axes": "YX", "device": "cpu", "region": None}
     request = Request(real_image[:96, :96], "nuclei", options, labelling)
     (tmp_path / "old.ome.zarr").mkdir()

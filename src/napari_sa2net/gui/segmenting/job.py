@@ -7,7 +7,7 @@ same :class:`SegmentController`, with the running job; closing the viewer's wind
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
 from .live import Live, Stores
-from .stored import store_of
+from .stored import check_zarr, store_of
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
@@ -94,18 +94,24 @@ class SegmentController(JobHost):
         kind: Kind = "preview" if target.preview else "segment"
         if kind == "preview" or self._begin(kind):
             self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+            self._tell(target.texts)
 
     def _segment_large(self, request: Request, target: Target) -> None:
         """Run the network block by block into a folder, and show what is done meanwhile."""
-        if not self._begin("segment"):
+        viewer, started = self._viewer(), time.monotonic()
+        try:
+            check_zarr()
+            folder = self.stores.folder
+        except (InputError, OSError) as error:
+            self.fail(error)
             return
-        started = time.monotonic()
-        viewer: Any = self._viewer()
+        if viewer is None or not self._begin("segment"):
+            return
         self.labelling = request.labelling
         self._ask_device(request.options)
 
         def show(store: Path) -> Any:
-            layer = self.writer.show_store(viewer, target, request, store)
+            layer = self.writer.show_store(self._viewer(), target, request, store)
             layer.visible = True  # it may have been hidden since the last run
             return layer
 
@@ -123,7 +129,7 @@ class SegmentController(JobHost):
         live = Live(viewer, target, show_some)
         large = LargeRequest(
             request,
-            self.stores.folder,
+            folder,
             live.view.first,
             step_sizes(target.image.transform, target.image.layer_axes),
             frozenset(filter(None, map(store_of, viewer.layers))),
@@ -131,7 +137,10 @@ class SegmentController(JobHost):
         work = self.backend.segment_large
         self._start("segment", lambda: work(large), finish, "SA2-Net: segment")
         self._live = live
-        for text in target.texts:
+        self._tell(target.texts)
+
+    def _tell(self, texts: Iterable[str]) -> None:
+        for text in texts:
             self.note(text)
 
     def segment_folder(self, request: FolderRequest) -> None:
@@ -296,6 +305,8 @@ class SegmentController(JobHost):
         super()._ended(kind, outcome, finish)
         if self._closed:
             self.stores.remove()
+        elif live is not None and outcome.status == "failed":
+            self.note("What is done is kept: Segment goes on from there with the same settings.")
 
     def _let_go(self) -> None:
         if self._relabel is not None:

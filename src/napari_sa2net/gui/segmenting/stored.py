@@ -18,6 +18,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from ...engine.blocks.plan import disk_bytes
+from ...engine.blocks.store import WORK, import_zarr
 from ...engine.errors import InputError
 from .. import colours
 from ..layers import NOTE, LayerImage, note_of
@@ -34,9 +35,6 @@ STORE = "store"
 
 ZARR_FILTER = "OME-Zarr (*.zarr)"
 """For a file dialog."""
-
-UNFINISHED = ".napari-sa2net"
-"""Folder in a result that is not complete (the engine's working files)."""
 
 
 class StoredLabels:
@@ -144,6 +142,22 @@ def open_levels(store: Path, layer_axes: str) -> list[StoredLabels]:
     return [StoredLabels(array, axes, layer_axes) for array in arrays]
 
 
+def check_zarr() -> None:
+    """Raise unless results can be made on the disk.
+
+    Raises
+    ------
+    InputError
+        If the package zarr is missing or too old; the message tells how to install it.
+    """
+    try:
+        import_zarr()
+    except InputError as error:
+        raise InputError(
+            f"An image this large is segmented on the disk. {error}  Or segment a part (Where)."
+        ) from error
+
+
 def disk_question(target: Any, stores: Any) -> str:
     """Return what to ask before a large run if the disk may be too small; empty if it is not.
 
@@ -176,7 +190,7 @@ def keep_store(store: Path, path: Path) -> Path:
         If it is not complete, the name is another format's, or there is something already.
     """
     path = path.expanduser()
-    if (store / UNFINISHED).exists() or not store.exists():
+    if (store / WORK).exists() or not store.exists():
         raise InputError(
             "This result is not complete yet: wait for it, or press Segment to go on with it."
         )
