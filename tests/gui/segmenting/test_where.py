@@ -121,13 +121,16 @@ def test_a_part_that_is_none_is_explained(open_widget: Any, things: Any) -> None
     with pytest.raises(InputError, match="nothing in “mine”"):
         region_of(viewer, Where("shapes", shapes), layer, image)
     shapes.add_rectangles(box(70, 70, 90, 90))
+    shapes.selected_data = {0}
     with pytest.raises(InputError, match="outside of image"):
         region_of(viewer, Where("shapes", shapes), layer, image)
     shapes.add_lines(np.array([[5.0, 5.0], [5.0, 30.0]]))
+    shapes.selected_data = {1}
     with pytest.raises(InputError, match="no area"):
         region_of(viewer, Where("shapes", shapes), layer, image)
     # One that is partly outside is cut.
     shapes.add_rectangles(box(50, -20, 90, 30))
+    shapes.selected_data = {2}
     assert region_of(viewer, Where("shapes", shapes), layer, image) == (50, 0, 64, 31)
     viewer.layers.remove(shapes)
     assert widget.segment.where.shapes.count() == 0

@@ -84,8 +84,9 @@ def _around_shapes(viewer: Any, shapes: Any, layer: Any, image: LayerImage) -> B
     points = regions.onto_layer(viewer, shapes, layer, np.array(corners, dtype=float))
     sides = [image.layer_axes.index(letter) for letter in "YX"]
     lengths = [image.layer_shape[side] for side in sides]
-    low = np.ceil(points[:, sides].min(axis=0)).astype(int)
-    high = np.floor(points[:, sides].max(axis=0)).astype(int) + 1
+    # A corner on the middle of a pixel takes that pixel, however it was rounded on its way.
+    low = np.ceil(points[:, sides].min(axis=0) - 1e-6).astype(int)
+    high = np.floor(points[:, sides].max(axis=0) + 1e-6).astype(int) + 1
     if (high <= 0).any() or (low >= lengths).any():
         raise InputError(
             f"The shapes in “{shapes.name}” lie outside of {image.name}: draw a rectangle over "
