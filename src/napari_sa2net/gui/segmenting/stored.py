@@ -123,12 +123,15 @@ def show_store(
         metadata={NOTE: mark},
         **image.result_transform().kwargs(),
     )
+    active = viewer.layers.selection.active
     # Nobody can have painted in the one before, so it can go.
     place = viewer.layers.index(before[0]) if before else len(viewer.layers)
     for old in before:
         viewer.layers.remove(old)
     viewer.layers.insert(place, layer)
     claim(layer, mark)
+    if active is not None and active in viewer.layers:
+        viewer.layers.selection.active = active  # a person may be at work while this is made
     return Written(layer, created=True)
 
 
