@@ -54,12 +54,11 @@ def test_an_image_becomes_a_pyramid_with_the_labels_of_the_other_way(
 def test_a_region_is_the_same_either_way(
     image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    height, width = tifffile.imread(image_file).shape[:2]
-    region = ("--region", f"10,5,{height - 3},{width - 9}", "--threshold", "0.4")
+    region = ("--region", "10,5,37,41", "--threshold", "0.4")
     assert segment(image_file, tmp_path / "out.zarr", model_file, *region) == 0
     assert segment(image_file, tmp_path / "dir", model_file, *region, "--save", "table") == 0
     labels = tifffile.imread(tmp_path / "dir" / "big_labels.ome.tif")
-    assert labels.shape == (height - 13, width - 14)
+    assert labels.shape == (27, 36)
     found = read_image(tmp_path / "out.zarr").array[:]
     np.testing.assert_array_equal(found > 0, labels > 0)
     capsys.readouterr()
