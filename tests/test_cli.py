@@ -96,6 +96,8 @@ def test_it_runs_as_a_module() -> None:
         ["segment", "a.png", "-o", "out", "--diameter", "0"],
         ["segment", "a.png", "-o", "out", "--save", "everything"],
         ["segment", "a.png", "-o", "out", "--resume", "--overwrite"],
+        ["segment", "a.png", "-o", "out", "--region", "0,0,10"],
+        ["segment", "a.png", "-o", "out", "--region", "10,0,5,20"],
         ["evaluate", "a.png"],
         ["train", "a", "b", "--class", "axon:orange"],
         ["train", "a", "b", "--class", ":#000000"],

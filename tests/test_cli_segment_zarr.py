@@ -51,6 +51,21 @@ def test_an_image_becomes_a_pyramid_with_the_labels_of_the_other_way(
     np.testing.assert_array_equal(result.array[:] > 0, labels > 0)
 
 
+def test_a_region_is_the_same_either_way(
+    image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    region = ("--region", "10,5,37,41", "--threshold", "0.4")
+    assert segment(image_file, tmp_path / "out.zarr", model_file, *region) == 0
+    assert segment(image_file, tmp_path / "dir", model_file, *region, "--save", "table") == 0
+    labels = tifffile.imread(tmp_path / "dir" / "big_labels.ome.tif")
+    assert labels.shape == (27, 36)
+    found = read_image(tmp_path / "out.zarr").array[:]
+    np.testing.assert_array_equal(found > 0, labels > 0)
+    capsys.readouterr()
+    assert segment(image_file, tmp_path / "no", model_file, "--region", "0,0,5000,5") == 1
+    assert "does not lie in the image" in capsys.readouterr().err
+
+
 def test_what_exists_is_gone_on_with_or_replaced_only_if_asked(
     image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

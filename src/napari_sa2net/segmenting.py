@@ -11,8 +11,8 @@ from .engine import devices, inference, weights
 from .engine.batch.files import Batch, BatchResult, Existing
 from .engine.batch.files import segment_files as batch_steps
 from .engine.blocks import job
-from .engine.blocks.job import ZarrResult
 from .engine.blocks.plan import BlockOptions
+from .engine.blocks.result import ZarrResult
 from .engine.blocks.sending import FileArray
 from .engine.errors import InputError
 from .engine.files import ImageFile, read_image
@@ -272,8 +272,16 @@ def measure(result: Segmentation, image: Any = None) -> Table:
         sizes = dict(zip("YX", given if isinstance(given, tuple) else (given, given), strict=True))
     channels = None
     if isinstance(file, ImageFile):
-        channels = channels_of(file.array, file.axes, rgb=file.rgb, names=file.channel_names)
+        channels = channels_of(
+            file.array,
+            file.axes,
+            rgb=file.rgb,
+            names=file.channel_names,
+            region=result.options.region,
+        )
         sizes = {**file.calibration, **sizes}
     elif file is not None:
-        channels = channels_of(file, result.options.axes or "", rgb=result.options.rgb)
+        options = result.options
+        axes = options.axes or ""
+        channels = channels_of(file, axes, rgb=options.rgb, region=options.region)
     return drive(measuring_steps(objects_of(result), channels, sizes), "", False, None)

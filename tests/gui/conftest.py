@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_sa2net.engine.batch.events import BatchResult, FileEnded, FileStarted
+from napari_sa2net.engine.blocks.plan import Block, BlockGrid, BlockWritten
+from napari_sa2net.engine.blocks.pyramid import Pyramid
+from napari_sa2net.engine.blocks.store import Store
 from napari_sa2net.engine.cards import ClassInfo, Figure, ModelCard
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import Downloaded, Event, Progress, run
@@ -20,7 +25,15 @@ from napari_sa2net.engine.instances import features
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.relabelling import relabel, relabel_steps
 from napari_sa2net.engine.segmentation import Segmentation, SegmentOptions
-from napari_sa2net.gui.segmenting.backend import DeviceChosen, FolderRequest, Ran, Request
+from napari_sa2net.gui.segmenting.backend import (
+    DeviceChosen,
+    FolderRequest,
+    LargeRequest,
+    Ran,
+    Request,
+    StoreChosen,
+    Stored,
+)
 
 CARD = ModelCard(
     name="fake",
@@ -53,6 +66,11 @@ class FakeBackend:
         self.requests: list[Request] = []
         self.folders: list[FolderRequest] = []
         self.relabelled: list[tuple[Any, Any]] = []
+        self.larges: list[LargeRequest] = []
+        self.written: list[tuple[int, int, int, int]] = []
+        """Boxes of the blocks that large runs have made, in their order."""
+        self.paused = threading.Event()
+        """Set when a large run waits at the gate."""
         self.running = 0
         self.fetched: list[str] = []
 
@@ -101,6 +119,10 @@ class FakeBackend:
         if "C" in axes:
             bright = bright.mean(axis=axes.index("C"))
             axes = axes.replace("C", "")
+        if request.options["region"] is not None:
+            y0, x0, y1, x1 = request.options["region"]
+            sides = {"Y": slice(y0, y1), "X": slice(x0, x1)}
+            bright = bright[tuple(sides.get(letter, slice(None)) for letter in axes)]
         probabilities = np.stack([1 - bright, bright]).astype(np.float16)
         planes = tuple(range(int(np.prod(bright.shape[:-2]))))
         blank = Segmentation(
@@ -128,6 +150,68 @@ class FakeBackend:
             count = {"probabilities": 2, "disagreement": 0}.get(name, 4)
             maps[name] = np.stack([part] * count) if count else part
         return Ran(done, maps)
+
+    def segment_large(self, large: LargeRequest) -> Generator[Event, None, Stored]:
+        """Write a block at a time into a folder by the request's options, or go on with it."""
+        request = large.request
+        self.requests.append(request)
+        self.larges.append(large)
+        self.running += 1
+        try:
+            axes, region = request.options["axes"], request.options["region"]
+            shape = dict(zip(axes, request.data.shape, strict=True))
+            height, width = shape["Y"], shape["X"]
+            y0, x0, y1, x1 = region or (0, 0, height, width)
+            count = shape.get("Z", 1)
+            key = f"{request.options} {request.labelling}"
+            store = Store(large.folder / f"{zlib.crc32(key.encode())}.ome.zarr")
+            yield StoreChosen(store.path)
+            yield DeviceChosen("Running on a fake: it is the only one.")
+            store.begin({"fake": True})
+            store.create_result()
+            levels = "ZYX" if "Z" in axes else "YX"
+            for level in range(3):
+                sides = (-(-(y1 - y0) // 2**level), -(-(x1 - x0) // 2**level))
+                store.create_level(level, (count,) * ("Z" in axes) + sides, 16, levels)
+            blocks = list(BlockGrid((y1 - y0, x1 - x0), 16, tuple(range(count))))
+            for done in range(1, len(blocks) + 1):
+                block = large.order(blocks)
+                blocks.remove(block)
+                if not store.marked("predict", block.number):
+                    self.written.append(block.box)
+                    self._write(request, store, block, (y0, x0), levels)
+                    store.mark("predict", block.number)
+                yield BlockWritten(block.plane, block.box)
+                yield Progress(done, done + len(blocks), "tile")
+                if not self.gate.is_set():
+                    self.paused.set()
+                self.gate.wait(10)
+                if self.error is not None:
+                    raise self.error
+            store.finish({"made": "by a fake"})
+            result = SimpleNamespace(path=store.path, text="7 objects")
+            return Stored(result, CARD, SegmentOptions(axes=axes), "fake", "0")
+        finally:
+            self.running -= 1
+
+    def _write(
+        self, request: Request, store: Store, block: Block, origin: tuple[int, int], levels: str
+    ) -> None:
+        """Write which pixels of a block are bright, into all levels."""
+        rows, columns = (
+            slice(s.start + at, s.stop + at) for s, at in zip(block.slices, origin, strict=True)
+        )
+        where = {"Y": rows, "X": columns, "Z": block.plane}
+        axes = request.options["axes"]
+        found = np.asarray(request.data[tuple(where.get(a, slice(None)) for a in axes)])
+        if "C" in axes:
+            found = found.mean(axis=axes.replace("Z", "").index("C"))
+        found = np.where(found / 255 > request.labelling.threshold, block.number + 1, 0)
+        pyramid = Pyramid(levels, store.level(0).shape, 16)
+        for level in range(3):
+            part, place = pyramid.part(found.astype(np.int32), block.box, level)
+            index = (block.plane,) if "Z" in levels else ()
+            store.level(level)[(*index, *place)] = part
 
     def segment_folder(self, request: FolderRequest) -> Generator[Event, None, BatchResult]:
         """Pretend to segment the files of a folder; those called "bad…" fail."""

@@ -111,6 +111,17 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_region(parser: argparse.ArgumentParser) -> None:
+    """Add what tells which part of the images is segmented."""
+    parser.add_argument(
+        "--region",
+        type=_region,
+        metavar="Y0,X0,Y1,X1",
+        help="segment only this part of each plane: first row, first column, last row + 1, "
+        "last column + 1",
+    )
+
+
 def add_labelling(parser: argparse.ArgumentParser) -> None:
     """Add how probabilities become labels; what is not given is as the model's card says."""
     parser.add_argument(
@@ -168,6 +179,17 @@ def _channels(text: str) -> tuple[int, ...]:
     if not parts or not all(part.isascii() and part.isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on, as 0,2")
     return tuple(map(int, parts))
+
+
+def _region(text: str) -> tuple[int, ...]:
+    parts = text.replace(",", " ").split()
+    corners = tuple(int(part) for part in parts if part.isascii() and part.isdigit())
+    if len(corners) < 4 or len(parts) != 4 or corners[0] >= corners[2] or corners[1] >= corners[3]:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be first row, first column, last row + 1 and last column + 1, as "
+            "0,0,2000,3000"
+        )
+    return corners
 
 
 def _share(text: str) -> float:

@@ -18,6 +18,7 @@ from .common import (
     add_common,
     add_labelling,
     add_model,
+    add_region,
     add_scale,
     labelling_options,
     report,
@@ -56,6 +57,7 @@ def add_parser(commands: Any) -> None:
     add_model(parser)
     add_axes(parser)
     add_scale(parser)
+    add_region(parser)
     add_labelling(parser)
     parser.add_argument(
         "--link",
@@ -120,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
         raise UsageError("--link is for objects: leave it out, or add  --result instances")
     options = labelling_options(arguments)
-    for name in ("axes", "channels", "link"):
+    for name in ("axes", "channels", "link", "region"):
         options[name] = getattr(arguments, name)
     batch = Batch(output, arguments.save, arguments.existing, options)
     kind = arguments.result or model.card.result

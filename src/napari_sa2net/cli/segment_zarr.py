@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
         model = api.load_model(arguments.model, on_event=bar)
     image = read_image(images[0])
-    options = {**labelling_options(arguments), "channels": arguments.channels}
+    options = {name: getattr(arguments, name) for name in ("channels", "region")}
+    options |= labelling_options(arguments)
     if arguments.axes:
         options |= {"axes": arguments.axes, "rgb": image.rgb and arguments.axes.endswith("C")}
     blocks = BlockOptions(skip_empty=arguments.skip_empty)

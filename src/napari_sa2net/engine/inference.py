@@ -17,6 +17,7 @@ from .instances import LabelSettings, features, label_plane
 from .network import STAGES
 from .prediction import Plan, Predictor
 from .preparation import prepare
+from .region import SAMPLED, check_region, is_sampled, region_maps, stack_of
 from .relabelling import link_labels, put_plane, relabel, relabel_steps
 from .scaling import resample, zoomed_shape
 from .segmentation import (
@@ -97,7 +98,8 @@ class _Job:
         self.model, self.card = model, card
         self.preparation, self.zoom_text = prepare(image, card, options)
         self.planes, self.zoom = self.preparation.planes, self.preparation.zoom
-        self.stack = self.planes.stack
+        self.region = check_region(options.region, self.planes.stack.plane_shape)
+        self.stack = stack_of(self.planes.stack, self.region)
         self.settings = options.labelling or card.labelling
         self.options = replace(options, labelling=self.settings, axes=self.planes.axes)
         self.derived = derived_classes(card)
@@ -110,6 +112,8 @@ class _Job:
         yield self._say(f"Running on {choice.reason}")
         if self.zoom_text:
             yield self._say(self.zoom_text)
+        if self.options.region is not None and is_sampled(self.preparation):
+            yield self._say(SAMPLED)
         yield from self._warn_of_size()
         self._allocate()
         plan = Plan.of(self.options, choice.device, self.card.base_channels)
@@ -129,19 +133,28 @@ class _Job:
         for place, number in enumerate(self.numbers):
             predictor.stages = self._wants(number, "stages", "disagreement")
             predictor.attention = self._wants(number, "attention")
-            x = pad(self.preparation.plane(number))
-            maps = yield from predictor.plane(x, number, len(self.numbers) - place - 1)
+            maps = yield from self._maps(number, predictor, len(self.numbers) - place - 1)
             plane = self._store(number, maps, predictor)
             count = put_plane(self.labels, self.stack, number, plane, self.settings, count)
             finished = self.stack.view(self.labels, number).copy()
             yield PlaneDone(number, self.stack.index(number), finished)
 
+    def _maps(
+        self, number: int, predictor: Predictor, later: int
+    ) -> Generator[Event, None, NDArray[np.float32]]:
+        """Run the network on a plane, or a region of it; the maps are of the image's scale."""
+        if self.options.region is not None:
+            work = region_maps(self.preparation, predictor, self.region, number, later)
+            return (yield from work)
+        x = pad(self.preparation.plane(number))
+        maps = yield from predictor.plane(x, number, later)
+        height, width = zoomed_shape(self.stack.plane_shape, self.zoom)
+        return resample(maps[:, :height, :width], self.stack.plane_shape)
+
     def _store(
         self, number: int, maps: NDArray[np.float32], predictor: Predictor
     ) -> NDArray[np.int32]:
-        """Bring a plane's maps to the image's scale, keep what is wanted, and label it."""
-        height, width = zoomed_shape(self.stack.plane_shape, self.zoom)
-        maps = resample(maps[:, :height, :width], self.stack.plane_shape)
+        """Keep what is wanted of a plane's maps, and label it."""
         k = predictor.classes
         probabilities = maps[:k].astype(np.float16)
         if self.probabilities is not None:

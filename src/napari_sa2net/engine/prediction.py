@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from .events import Event, Message
 from .execution.backends import Backend, make_backend
 from .network import STAGES
 from .segmentation import SegmentOptions, TileDone, tile_for
-from .tiling import GRID, Stitcher, Tile, tile_grid
+from .tiling import GRID, Box, Stitcher, Tile, tile_grid
 
 SMALLEST_TILE = 64
 """Tiles are not halved below this."""
@@ -67,12 +67,20 @@ class Plan:
             backend=options.backend,
         )
 
-    def grid(self, shape: tuple[int, int]) -> list[Tile]:
-        """Return the tiles of a padded plane."""
+    def grid(self, shape: tuple[int, int], need: Box | None = None) -> list[Tile]:
+        """Return the tiles of a padded plane, or those whose cores touch a part of it."""
         # A small tile cannot give away as much of itself.
         discard = min(self.discard, self.tile // 4 // GRID * GRID)
         blend = min(self.blend, self.tile - 2 * discard - GRID)
-        return tile_grid(shape, self.tile, discard, blend)
+        tiles = tile_grid(shape, self.tile, discard, blend)
+        if need is None:
+            return tiles
+        return [
+            tile
+            for tile in tiles
+            if tile.core_y[0] < need[2] and need[0] < tile.core_y[1]
+            and tile.core_x[0] < need[3] and need[1] < tile.core_x[1]
+        ]  # fmt: skip
 
     def shrink(self, used: int, side: int) -> str:
         """Take less memory: halve the batch, then the tile, then go to the CPU.
@@ -98,7 +106,8 @@ class Plan:
         if used > 1:
             self.batch = used // 2
             return f"{where}: going on with {self.batch} tile(s) at a time."
-        half = min(self.tile, side) // 2 // GRID * GRID
+        # Of the longest that is allowed, unless the tiles are that short already.
+        half = (self.tile if self.tile // 2 < side else side) // 2 // GRID * GRID
         if half >= SMALLEST_TILE and not self.fixed:
             self.tile = half
             return f"{where}: going on with tiles of {half} pixels."
@@ -170,24 +179,59 @@ class Predictor:
             (maps, H, W): probability of each class, then the stages, then the attention maps.
         """
         shape = (x.shape[1], x.shape[2])
-        stitcher = Stitcher(self.maps, shape)
-        grid = self.plan.grid(shape)
+        return (yield from self.part(lambda _: x, shape, (0, 0, *shape), number, later))
+
+    def part(
+        self,
+        read: Callable[[Box], NDArray[np.float32]],
+        shape: tuple[int, int],
+        need: Box,
+        number: int,
+        later: int = 0,
+    ) -> Generator[Event, None, NDArray[np.float32]]:
+        """Run the network over a part of a padded plane, in the plane's own tiles.
+
+        Parameters
+        ----------
+        read
+            Returns a box (C, h, w) of the padded plane.
+        shape
+            Of the padded plane.
+        need
+            The part. Only the tiles that say something of it are read and computed.
+        number, later
+            As for :meth:`plane`.
+
+        Returns
+        -------
+        ndarray
+            (maps, h, w) of the part.
+        """
+        # No tile that the part needs reaches beyond this, however small tiles become.
+        reach = self.plan.asked_tile
+        origin = max(0, need[0] - reach), max(0, need[1] - reach)
+        end = min(shape[0], need[2] + reach), min(shape[1], need[3] + reach)
+        stitcher = Stitcher(self.maps, (end[0] - origin[0], end[1] - origin[1]))
+        grid = self.plan.grid(shape, need)
         todo = deque(grid)
+        x, corner = _read(read, grid)
         while todo:
             chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
-            values = self.attempt(x, chunk)
+            values = self.attempt(x, [tile.seen_from(*corner) for tile in chunk])
             if values is None:
                 self.messages.append(f"{self.make_room(chunk)} Finished tiles are kept.")
                 yield Message(self.messages[-1], warning=True)
-                grid = self.plan.grid(shape)
-                todo = deque(tile for tile in grid if not stitcher.covers(tile))
+                grid = self.plan.grid(shape, need)
+                x, corner = _read(read, grid)
+                todo = deque(t for t in grid if not stitcher.covers(t.seen_from(*origin)))
                 continue
             total = self.done + len(chunk) + len(todo) + later * len(grid)
             for tile, value in zip(chunk, values, strict=True):
-                stitcher.add(tile, value)
+                stitcher.add(tile.seen_from(*origin), value)
                 self.done += 1
                 yield TileDone(self.done, total, plane=number)
-        return stitcher.result()
+        y, x0 = need[0] - origin[0], need[1] - origin[1]
+        return stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
 
     def attempt(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32] | None:
         """Return the maps (B, maps, h, w) of the tiles, or None if memory ran out."""
@@ -230,6 +274,15 @@ class Predictor:
 
 def _batch(device: str, tile: int) -> int:
     return max(1, BATCHES.get(device.split(":")[0], 1) * 512**2 // max(tile, 512) ** 2)
+
+
+def _read(
+    read: Callable[[Box], NDArray[np.float32]], tiles: Sequence[Tile]
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Read what some tiles cover, which lie in rows; return it and its first pixel's place."""
+    first, last = tiles[0], tiles[-1]
+    corner = first.y[0], first.x[0]
+    return read((*corner, last.y[1], last.x[1])), corner
 
 
 def _explained(error: BaseException, device: str) -> SA2NetError:

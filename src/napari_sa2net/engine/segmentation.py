@@ -142,6 +142,13 @@ class SegmentOptions:
         default=None,
         metadata={"help": "Numbers of the planes to segment, counted over T, then Z; all if empty"},
     )
+    region: tuple[int, int, int, int] | None = field(
+        default=None,
+        metadata={
+            "help": "Segment only this part of each plane: first row, first column, last row + 1, "
+            "last column + 1. The result has its size."
+        },
+    )
     map_planes: tuple[int, ...] | None = field(
         default=None,
         metadata={
@@ -174,8 +181,10 @@ class SegmentOptions:
             raise InputError("batch is the number of tiles at a time: give 1 or more.")
         for name, most in (("pixel_size", 2), ("diameter", 1)):
             object.__setattr__(self, name, _lengths(name, getattr(self, name), most))
-        for name in ("channels", "planes", "map_planes"):
+        for name in ("channels", "planes", "map_planes", "region"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        if self.region is not None:
+            _check_corners(self.region)
 
 
 def _lengths(name: str, value: Any, most: int) -> float | tuple[float, ...] | None:
@@ -203,6 +212,16 @@ def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
         ) from error
 
 
+def _check_corners(region: tuple[int, ...]) -> None:
+    """Check that a region has four sides and pixels in it."""
+    y0, x0, y1, x1 = region if len(region) == 4 else (0, 0, 0, 0)
+    if not (0 <= y0 < y1 and 0 <= x0 < x1):
+        raise InputError(
+            f"region is {region}: give first row, first column, last row + 1 and last column + 1, "
+            "counted from 0, as (100, 200, 612, 712)."
+        )
+
+
 @dataclass(frozen=True)
 class TileDone(Progress):
     """A tile has gone through the network; ``done`` and ``total`` count those of all planes."""
@@ -227,8 +246,9 @@ class PlaneDone(Event):
 class Segmentation:
     """The result of :func:`~napari_sa2net.engine.inference.segment`.
 
-    All arrays have the image's shape without its channel axis (``*shape`` below), whatever was
-    segmented of it: planes not asked for are 0.
+    All arrays have the image's shape without its channel axis (``*shape`` below): planes not
+    asked for are 0. Only with a ``region`` the rows and columns are those of the region: what
+    lies outside of it has not been looked at, and is not to be taken for background.
     """
 
     labels: Labels

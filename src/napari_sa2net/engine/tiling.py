@@ -19,6 +19,9 @@ from .errors import InputError
 GRID = 16
 """Tiles start on multiples of this, and padded planes have sides that are multiples of it."""
 
+Box = tuple[int, int, int, int]
+"""Half-open: first row, first column, last row + 1, last column + 1."""
+
 
 @dataclass(frozen=True)
 class Tile:

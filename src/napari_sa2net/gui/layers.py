@@ -66,6 +66,10 @@ class LayerImage:
     """What a person should know about this image."""
     region: Slices = ()
     """Where a crop lies in the layer, one slice an axis of the layer; empty for all of it."""
+    levels: tuple[Any, ...] = ()
+    """The coarser levels of a multiscale layer, none for others."""
+    factors: tuple[float, ...] = ()
+    """By what each axis of the layer is reduced in ``data``; empty for full resolution."""
 
     @property
     def axis_labels(self) -> tuple[str, ...]:
@@ -139,6 +143,17 @@ class LayerImage:
             ),
         )
 
+    def level(self, number: int) -> LayerImage:
+        """Return the image as a coarser level of its layer has it, from 1 on."""
+        data = self.levels[number - 1]
+        axes = range(len(self.layer_shape))
+        factors = tuple(self.data.shape[i] / data.shape[i] for i in axes)
+        transform = self.transform
+        for axis, factor in enumerate(factors):
+            transform = transform.stretched(axis, factor)
+        moved = replace(self, data=data, transform=transform, levels=(), factors=factors)
+        return _with_pixel_size(moved)
+
     def result_shape(self) -> tuple[int, ...]:
         """Return the shape of a result as the engine gives it: without channels."""
         return tuple(
@@ -200,8 +215,10 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
         _check(layer)
     first = chosen[0]
     transform = Transform.from_layer(first)
+    levels: tuple[Any, ...] = ()
     if len(chosen) == 1:
         data: Any = _pixels(first)
+        levels = tuple(first.data)[1:] if first.multiscale else ()
         rgb = bool(first.rgb)
         axes = guess_layer_axes(first, data.shape, rgb=rgb)
     else:
@@ -220,6 +237,7 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
             names=tuple(str(layer.name) for layer in chosen),
             source_id=layer_id(first),
             stacked=len(chosen) > 1,
+            levels=levels,
         )
     )
 

@@ -62,7 +62,7 @@ def read_objects(
         raise InputError(f"“{layer.name}” has no objects to measure: select a Labels layer.")
     job = read_result(layer)
     note = note_of(layer) or {}
-    regions = note.get("result") == "classes"
+    regions, region = note.get("result") == "classes", note.get("region")
     labelling = note.get("settings", {}).get("labelling", {})
     features = layer.features
     class_of: dict[int, int] = {}
@@ -78,6 +78,7 @@ def read_objects(
         class_of,
         through_z=not regions and labelling.get("link") == "z",
         regions=regions,
+        origin=tuple(region[:2]) if region else (0, 0),
     )
     return Measured(objects, _channels(viewer, layer, image, objects), job.sizes)
 
@@ -104,11 +105,13 @@ def _channels(
     viewer: Any, layer: Any, image: LayerImage | None, objects: Objects
 ) -> Channels | None:
     """Return the channels of the image that the labels lie on; None if it cannot be told."""
+    region = None
     if image is None:
         source = source_layer(viewer, layer)
         if source is None:
             return None
-        axes = str((note_of(layer) or {}).get("axes", ""))
+        note = note_of(layer) or {}
+        axes, region = str(note.get("axes", "")), note.get("region")
         try:
             image = read_image(source)
             if axes:  # as they were when it was segmented, not guessed again
@@ -117,5 +120,5 @@ def _channels(
             return None
     data = image.data if not isinstance(image.data, np.ndarray) else np.array(image.data)
     names = image.names if image.stacked else ()
-    channels = channels_of(data, image.axes, rgb=image.rgb, names=names)
+    channels = channels_of(data, image.axes, rgb=image.rgb, names=names, region=region)
     return channels if channels.planes.shape == objects.labels.shape else None

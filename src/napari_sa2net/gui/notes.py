@@ -25,6 +25,16 @@ class Note:
     version: str = ""
     members: tuple[Any, ...] = ()
     """Those of an ensemble (:class:`~napari_sa2net.engine.cards.Member`)."""
+    region: tuple[int, int, int, int] | None = None
+    """First row, first column, last row + 1 and last column + 1 in the planes; None for all."""
+
+    @property
+    def place(self) -> str:
+        """What the name of a result tells of the region; empty for all of the image."""
+        if self.region is None:
+            return ""
+        y0, x0, y1, x1 = self.region
+        return f" (y {y0}–{y1}, x {x0}–{x1})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +66,17 @@ def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) 
 def earlier(
     viewer: ViewerModel, image: LayerImage, mark: Mapping[str, Any], layer_type: type
 ) -> list[Any]:
-    """Return the layers of an earlier run that a result may update, the newest first."""
+    """Return the layers of an earlier run that a result may update, the newest first.
+
+    Those of another region stay as they are; a preview replaces the one before, wherever it was.
+    """
+    keys = ("kind", "preview", "index") + (() if mark.get("preview") else ("region",))
     found = []
     for layer in viewer.layers:
         note = note_of(layer)
         if note is None or not isinstance(layer, layer_type):
             continue
-        same = all(note.get(key) == mark.get(key) for key in ("kind", "preview", "index"))
+        same = all(note.get(key) == mark.get(key) for key in keys)
         same = same and note.get("layer_id") == layer_id(layer)
         if same and comes_from(note, image.source_id, image.name):
             found.append(layer)

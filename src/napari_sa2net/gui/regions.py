@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engine.errors import InputError
 from . import compat
@@ -153,18 +154,29 @@ def measured_length(viewer: ViewerModel, shapes: Any, layer: Any, axes: str = ""
         )
     letters = _letters(layer, axes) if axes else ""
     sides = [letters.index("Y"), letters.index("X")] if letters else [-2, -1]
-    ends = []
-    for end in np.asarray(lines[-1], dtype=float):
-        on_shapes = np.asarray(shapes.data_to_world(end), dtype=float)
-        world = np.array(viewer.dims.point, dtype=float)
-        world[-len(on_shapes) :] = on_shapes
-        ends.append(np.asarray(layer.world_to_data(world), dtype=float)[sides])
+    ends = onto_layer(viewer, shapes, layer, np.asarray(lines[-1], dtype=float))[:, sides]
     length = float(np.linalg.norm(ends[1] - ends[0]))
     if not length > 0:
         raise InputError(
             f"The last line in {shapes.name} has no length: press, drag and release to draw it."
         )
     return length
+
+
+def onto_layer(
+    viewer: ViewerModel, shapes: Any, layer: Any, points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return points (n, d) of a Shapes layer in data pixels (n, D) of another layer.
+
+    The viewer's position stands in for axes that the Shapes layer does not have.
+    """
+    found = []
+    for point in points:
+        on_shapes = np.asarray(shapes.data_to_world(point), dtype=float)
+        world = np.array(viewer.dims.point, dtype=float)
+        world[-len(on_shapes) :] = on_shapes
+        found.append(np.asarray(layer.world_to_data(world), dtype=float))
+    return np.stack(found)
 
 
 def _letters(layer: Any, axes: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.errors import InputError
-from . import layers, regions
+from . import large, layers, regions
 from .image_panel import parse_channels
 from .segmenting.backend import Request
+from .segmenting.where import Box, Where, region_of
 from .writer import Target
 
 
@@ -30,6 +31,7 @@ class Choices:
     labelling: Any
     flips: bool = False
     """Average over mirror images."""
+    where: Where = field(default_factory=Where)
 
 
 def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Request, Target]:
@@ -44,33 +46,47 @@ def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Re
         raise InputError(choices.problem or "Open an image first.")
     if choices.card is None:
         raise InputError("There is no model: press “Import a model file…”.")
-    image, plane = choices.image, None
-    maps_image = image
+    image, diameter, plane = choices.image, choices.diameter, None
+    where = Where("canvas") if preview else choices.where
+    region = region_of(viewer, where, choices.layer, image)
+    texts: list[str] = []
     if preview:
-        part = regions.visible_region(viewer, choices.layer, image.axes)
-        image = maps_image = image.crop(part)
-    elif is_stack(image) and not choices.all_planes:
+        _check_preview(region)
+        # The plane alone, but all of it: it is normalised as a whole.
+        image = image.crop(regions.current_plane(viewer, choices.layer, image.axes))
+    elif large.is_large(image, region):
+        image, region, diameter, texts = _suited(image, region, choices)
+    on_disk = not preview and large.is_large(image, region)
+    shown = _inside(image, region)
+    maps_image = shown
+    if not preview and not choices.all_planes and is_stack(image):
         part = regions.current_plane(viewer, choices.layer, image.axes)
-        maps_image = image.crop(part)
+        one = tuple(
+            p if letter in "TZ" else slice(None)
+            for p, letter in zip(part, image.layer_axes, strict=True)
+        )
+        maps_image = shown.crop(one)
         plane = regions.plane_index(viewer, image, choices.layer)
+    keep = choices.keep
+    if on_disk and keep:
+        keep = frozenset()
+        texts.append(large.ONLY_LABELS)
     options: dict[str, Any] = {
         "axes": image.axes,
         "rgb": image.rgb,
         "channels": None if image.rgb else parse_channels(choices.channels),
         "device": choices.device,
         "pixel_size": image.pixel_size_yx,
-        "diameter": choices.diameter,
+        "diameter": diameter,
         "flips": choices.flips,
+        "region": region,
     }
-    request = Request(
-        image.data,
-        choices.card.name,
-        options,
-        choices.labelling,
-        choices.keep,
-        plane,
-    )
-    return request, Target(image, choices.layer, maps_image, preview)
+    request = Request(image.data, choices.card.name, options, choices.labelling, keep, plane)
+    target = Target(
+        shown, choices.layer, maps_image, preview, region=region, on_disk=on_disk,
+        texts=tuple(texts), card=choices.card,
+    )  # fmt: skip
+    return request, target
 
 
 def is_stack(image: layers.LayerImage | None) -> bool:
@@ -78,3 +94,47 @@ def is_stack(image: layers.LayerImage | None) -> bool:
     if image is None:
         return False
     return any(axis in "TZ" and n > 1 for axis, n in zip(image.axes, image.data.shape, strict=True))
+
+
+def _check_preview(region: Box | None) -> None:
+    if region is not None and (region[2] - region[0]) * (region[3] - region[1]) > large.PIXELS:
+        raise InputError(
+            f"The canvas shows more than {large.PIXELS / 1e6:.0f} megapixels, too many for a "
+            "preview: zoom in."
+        )
+
+
+def _suited(
+    image: layers.LayerImage, region: Box | None, choices: Choices
+) -> tuple[layers.LayerImage, Box | None, float | None, list[str]]:
+    """Return a large image at the level that suits the model, with what goes along with it."""
+    number = large.level_for(image, choices.card, choices.diameter)
+    if not number:
+        return image, region, choices.diameter, []
+    coarse = image.level(number)
+    sides = [image.layer_axes.index(letter) for letter in "YX"]
+    factors = [coarse.factors[side] for side in sides]
+    if region is not None:
+        starts = [int(start / f) for start, f in zip(region[:2], factors, strict=True)]
+        limits = [coarse.layer_shape[side] for side in sides]
+        ends = [
+            max(start + 1, min(limit, round(end / f)))
+            for start, end, f, limit in zip(starts, region[2:], factors, limits, strict=True)
+        ]
+        region = (starts[0], starts[1], ends[0], ends[1])
+    diameter = choices.diameter
+    if diameter is not None:
+        diameter /= (factors[0] * factors[1]) ** 0.5
+    text = (
+        f"Level {number} of {image.name} is segmented, every {factors[0]:.3g}th pixel: the model "
+        "sees no more of the full resolution."
+    )
+    return coarse, region, diameter, [text]
+
+
+def _inside(image: layers.LayerImage, region: Box | None) -> layers.LayerImage:
+    """Return the part of ``image`` that is segmented."""
+    if region is None:
+        return image
+    sides = {"Y": slice(region[0], region[2]), "X": slice(region[1], region[3])}
+    return image.crop(tuple(sides.get(letter, slice(None)) for letter in image.layer_axes))

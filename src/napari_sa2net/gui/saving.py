@@ -65,7 +65,7 @@ def read_result(layer: Any) -> SaveJob:
     data = layer.data[0] if layer.multiscale else layer.data
     axes = _axes(layer)
     transform = Transform.from_layer(layer)
-    sizes = _sizes(transform, axes)
+    sizes = step_sizes(transform, axes)
     values = np.array(data)
     if "C" in axes and values.shape[axes.index("C")] == 1:
         values = values.squeeze(axes.index("C"))
@@ -130,7 +130,7 @@ def _axes(layer: Any) -> str:
     return axes
 
 
-def _sizes(transform: Transform, axes: Sequence[str]) -> dict[str, float]:
+def step_sizes(transform: Transform, axes: Sequence[str]) -> dict[str, float]:
     """Return the size in micrometres of a step along each axis in space."""
     sizes = {}
     for axis, letter in enumerate(axes):

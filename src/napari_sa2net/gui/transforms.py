@@ -90,7 +90,7 @@ class Transform:
         """Return the transform of a crop whose first pixel is at ``start`` (n,)."""
         return replace(self, translate=self.translate + self.linear() @ np.asarray(start, float))
 
-    def stretched(self, axis: int, length: int) -> Transform:
+    def stretched(self, axis: int, length: float) -> Transform:
         """Return the transform of one pixel that covers ``length`` pixels along ``axis``."""
         start = np.zeros(self.ndim)
         start[axis] = (length - 1) / 2

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from ..engine.errors import InputError
 from . import layers, measuring, regions, saving
-from .segmenting import results
+from .segmenting import results, stored
+from .segmenting.backend import Request
 
 
 @dataclass
@@ -22,6 +24,14 @@ class Target:
     maps_image: layers.LayerImage
     """The part of ``image`` that maps are kept of: all of it, or the plane shown."""
     preview: bool = False
+    region: tuple[int, int, int, int] | None = None
+    """The rows and columns that are segmented; None for all."""
+    on_disk: bool = False
+    """Whether the result is too large for the memory."""
+    texts: tuple[str, ...] = ()
+    """What a person should know about the choice."""
+    card: Any = None
+    """Of the model."""
 
 
 @dataclass
@@ -36,6 +46,11 @@ class Shown:
     """The Labels layer."""
     ours: bool | None = None
     """Whether a person left that layer alone; None until the first plane is written to it."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the labels are on the disk, and cannot be made again without the network."""
+        return self.target.on_disk
 
 
 class Writer:
@@ -60,6 +75,19 @@ class Writer:
         texts += self.write_labels(viewer, shown)
         shown.layer.visible = True  # it may have been hidden since the last run
         return [text for text in texts if text]
+
+    def show_store(self, viewer: Any, target: Target, request: Request, store: Path) -> Any:
+        """Show a result on the disk, complete or not; return its layer."""
+        note = _note(target, target.card, request.labelling, request.options, __version__)
+        written = stored.show_store(
+            viewer,
+            target.image,
+            store,
+            note=note,
+            result=request.labelling.result,
+            classes=target.card.classes,
+        )
+        return written.layer
 
     def write_labels(self, viewer: Any, shown: Shown) -> list[str]:
         """Write the labels of all planes."""
@@ -114,6 +142,8 @@ class Writer:
             layer = found[-1]
         else:
             raise InputError("There is no result to save yet: press Segment first.")
+        if stored.store_of(layer) is not None:
+            return layer, saving.default_name(layer).replace(".ome.tif", ".ome.zarr")
         return layer, saving.default_name(layer)
 
     def saving(
@@ -124,6 +154,9 @@ class Writer:
         What is written goes by the ending of ``path``: the layer itself, or of labels their
         measurements or outlines.
         """
+        store = stored.store_of(layer)
+        if store is not None:
+            return lambda: stored.keep_store(store, path)
         if path.suffix.lower() in measuring.ENDINGS:
             # A layer may come in the proxy that napari gives to plugins: equal, not identical.
             ours = shown if shown is not None and shown.layer == layer else None
@@ -136,17 +169,22 @@ class Writer:
 
     def _note(self, shown: Shown) -> results.Note:
         segmentation = shown.segmentation
-        settings = {
-            "labelling": asdict(shown.labelling),
-            "device": str(segmentation.device),
-            "axes": shown.target.image.axes,
-        }
         options = getattr(segmentation, "options", None)
-        for name in ("pixel_size", "diameter", "channels", "tile", "flips"):
-            if getattr(options, name, None) is not None:
-                settings[name] = getattr(options, name)
-        card = segmentation.card
-        return results.Note(card.name, settings, segmentation.version, card.members)
+        names = ("pixel_size", "diameter", "channels", "tile", "flips")
+        used = {name: getattr(options, name, None) for name in names}
+        used["device"] = str(segmentation.device)
+        card, version = segmentation.card, segmentation.version
+        return _note(shown.target, card, shown.labelling, used, version)
+
+
+def _note(
+    target: Target, card: Any, labelling: Any, options: Mapping[str, Any], version: str
+) -> results.Note:
+    """Return what stands in a result of what made it."""
+    names = ("device", "pixel_size", "diameter", "channels", "tile", "flips")
+    used = {name: options[name] for name in names if options.get(name) is not None}
+    settings = {"labelling": asdict(labelling), "axes": target.image.axes, **used}
+    return results.Note(card.name, settings, version, card.members, target.region)
 
 
 def show_one(created: list[Any]) -> None:

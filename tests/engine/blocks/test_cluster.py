@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from napari_sa2net.cli import main
 from napari_sa2net.engine.blocks import cluster as cluster_module
 from napari_sa2net.engine.blocks.cluster import Cluster
-from napari_sa2net.engine.blocks.job import BlockDone, ZarrResult, segment_to_zarr
+from napari_sa2net.engine.blocks.job import segment_to_zarr
 from napari_sa2net.engine.blocks.plan import BlockOptions
+from napari_sa2net.engine.blocks.result import BlockDone, ZarrResult
 from napari_sa2net.engine.blocks.sending import FileArray, check_sendable
 from napari_sa2net.engine.blocks.setup import Setup
 from napari_sa2net.engine.blocks.store import WORK, Store

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_sa2net.engine import instances
 from napari_sa2net.engine.blocks import source
 from napari_sa2net.engine.blocks.estimating import estimate
-from napari_sa2net.engine.blocks.job import BlockDone, ZarrResult, segment_to_zarr
-from napari_sa2net.engine.blocks.plan import BlockOptions
+from napari_sa2net.engine.blocks.job import segment_to_zarr
+from napari_sa2net.engine.blocks.plan import BlockOptions, BlockWritten
 from napari_sa2net.engine.blocks.pyramid import Pyramid
+from napari_sa2net.engine.blocks.result import BlockDone, ZarrResult
 from napari_sa2net.engine.blocks.statistics import Collector
 from napari_sa2net.engine.blocks.store import ATTRIBUTE, WORK, Store
 from napari_sa2net.engine.blocks.work import Work
@@ -408,3 +410,82 @@ def test_no_runtime_or_disk_error_comes_out(
     monkeypatch.setattr(Store, "write_arrays", full)
     with pytest.raises(SA2NetError, match=r"No space left on device.*--resume"):
         in_blocks(tmp_path, image, lively)
+
+
+def test_a_region_is_that_of_the_image_in_memory(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, same_labels: Same
+) -> None:
+    """In a grid of blocks of its own, that begins at its corner."""
+    for diameter in (None, 16):
+        options = replace(SMALL, region=(7, 20, 93, 111), diameter=diameter)
+        part = run(segment(image, lively, options)).labels
+        result = in_blocks(tmp_path / str(diameter), image, lively, options, sizes={"Y": 2, "X": 3})
+        assert part.max() > 3
+        assert same_labels(result.labels[:], part)
+    attributes = json.loads((result.path / "zarr.json").read_text())["attributes"]
+    place = attributes["ome"]["multiscales"][0]["datasets"][1]["coordinateTransformations"]
+    assert place == [
+        {"type": "scale", "scale": [4, 6]}, {"type": "translation", "translation": [14, 60]}
+    ]  # fmt: skip
+    found = estimate(image, tmp_path / "none.zarr", lively, options, BLOCKS)
+    assert (found.pixels, found.tiles) == (86 * 91, result.tiles)
+    with pytest.raises(InputError, match="settings region was"):
+        in_blocks(tmp_path / "16", image, lively, replace(options, region=None), resume=True)
+
+
+def test_the_order_of_the_blocks_changes_nothing(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, computed: list[int]
+) -> None:
+    expected = in_blocks(tmp_path / "rows", image, lively)
+    asked: list[list[int]] = []
+
+    def last(blocks: Any) -> Any:
+        asked.append([block.number for block in blocks])
+        return blocks[-1]
+
+    tiles = sum(computed)
+    result = in_blocks(tmp_path, image, lively, order=last)
+    np.testing.assert_array_equal(result.labels[:], expected.labels[:])
+    assert sum(computed) == 2 * tiles, "each tile is computed once"
+    assert asked[:3] == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4], [0, 1, 2, 3]]
+
+
+def test_blocks_are_shown_while_the_rest_is_made(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    """In all levels; what is shown first is the foreground, and in the end the result."""
+    expected = in_blocks(tmp_path / "other", image, lively)
+    store = Store(tmp_path / "out.ome.zarr")
+    seen: list[tuple[int, int, int, int]] = []
+    order = [4, 0, 5, 1, 3, 2]
+
+    def first(blocks: Any) -> Any:
+        return min(blocks, key=lambda block: order.index(block.number))
+
+    def look(event: Event) -> None:
+        if not isinstance(event, BlockWritten):
+            return
+        seen.append(event.box)
+        place = (slice(event.box[0], event.box[2]), slice(event.box[1], event.box[3]))
+        levels = [store.level(number)[:] for number in range(4)]
+        assert levels[0][place].any()
+        for finer, coarser in itertools.pairwise(levels):
+            np.testing.assert_array_equal(coarser, finer[::2, ::2])
+        if len(seen) == 1:
+            shown = levels[0] > 0
+            shown[place] = False
+            assert not shown.any()
+        if len(seen) == 6:
+            foreground.append(levels[0] > 0)
+
+    foreground: list[Any] = []
+    result = in_blocks(tmp_path, image, lively, on_event=look, order=first, show=True)
+    assert seen[0] == (64, 64, 100, 128)
+    assert len(seen) == 12, "each block when it is predicted, and when it has its numbers"
+    assert seen[:6] == seen[6:]
+    whole = run(segment(image, lively, SMALL)).probabilities
+    settings = lively.card.labelling
+    np.testing.assert_array_equal(foreground[0], instances.foreground(whole, settings))
+    for number in range(4):
+        np.testing.assert_array_equal(store.level(number)[:], Store(expected.path).level(number)[:])
+    assert result.count == expected.count

@@ -403,7 +403,9 @@ def test_preview_runs_on_what_is_shown(
     monkeypatch.setattr(regions, "visible_region", lambda *_: shown)
     widget.segment.preview.click()
     run_to_end(qtbot, widget)
-    assert backend.requests[-1].data.shape == (1, 20, 30)
+    # The plane is given in whole, so that the preview is normalised as the result will be.
+    assert backend.requests[-1].data.shape == (1, 64, 64)
+    assert backend.requests[-1].options["region"] == (0, 0, 20, 30)
     layer = viewer.layers["image preview"]
     assert layer.data.shape == (1, 20, 30)
     np.testing.assert_array_equal(layer.translate, (1, 0, 0))

@@ -60,7 +60,11 @@ def write_results(
             write_image(target, array, axes, sizes, name=kind, channel_names=names.get(kind, ()))
         elif kind == "table":
             channels = channels_of(
-                image.array, image.axes, rgb=image.rgb, names=image.channel_names
+                image.array,
+                image.axes,
+                rgb=image.rgb,
+                names=image.channel_names,
+                region=result.options.region,
             )
             table = yield from measure(objects_of(result), channels, sizes)
             write_table(target, table)

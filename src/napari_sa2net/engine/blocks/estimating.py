@@ -13,7 +13,7 @@ from ..devices import choose_device
 from ..model_files import Model
 from ..prediction import Predictor
 from ..segmentation import SegmentOptions
-from .plan import BlockOptions
+from .plan import BlockOptions, disk_bytes
 from .setup import Setup, explained
 from .source import Source
 from .statistics import Statistics
@@ -55,15 +55,6 @@ class Estimate:
         return self.result_bytes + self.working_bytes <= self.free_bytes
 
 
-def disk_bytes(pixels: int, classes: int) -> tuple[int, int]:
-    """Return the most bytes of the working files and of the result, uncompressed.
-
-    The working files hold float16 probabilities and int32 labels; the result int32 labels
-    and, in the coarser levels, a third more.
-    """
-    return pixels * (2 * classes + 4), pixels * 4 * 4 // 3
-
-
 def estimate(
     image: Any,
     output: str | Path,
@@ -89,8 +80,9 @@ def _estimate(setup: Setup) -> Estimate:
     choice = choose_device(setup.options.device)
     nothing = [(0.0, 1.0)] * setup.planes.in_channels
     source = Source(setup.preparation, setup.numbers[0], Statistics(nothing, nothing))
-    tiles = setup.tiles(source)
-    tile = tiles[len(tiles) // 2]
+    layout = setup.layout(source)
+    numbers = layout.of_region()
+    tile = layout.tiles[numbers[len(numbers) // 2]]
     x = source.window((tile.y[0], tile.x[0], tile.y[1], tile.x[1]))
     predictor = Predictor(setup.model.network, setup.plan(choice.device))
     try:
@@ -102,14 +94,14 @@ def _estimate(setup: Setup) -> Estimate:
             seconds = time.perf_counter() - began
     finally:
         predictor.close()
-    pixels = len(setup.numbers) * math.prod(setup.stack.plane_shape)
+    pixels = len(setup.numbers) * math.prod(setup.grid.shape)
     working, result = disk_bytes(pixels, setup.classes)
     folder = next(p for p in setup.store.path.absolute().parents if p.exists())
     return Estimate(
         pixels=pixels,
         blocks=len(setup.grid),
-        tiles=len(tiles) * len(setup.numbers),
-        seconds=seconds * len(tiles) * len(setup.numbers),
+        tiles=len(numbers) * len(setup.numbers),
+        seconds=seconds * len(numbers) * len(setup.numbers),
         working_bytes=working,
         result_bytes=result,
         free_bytes=shutil.disk_usage(folder).free,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import SA2NetError
-from ..events import Event, Message, Progress
+from ..events import Event, Message
 from ..model_files import Model
+from ..region import SAMPLED, is_sampled, plane_statistics
 from ..segmentation import SegmentOptions
-from ..tiling import Tile
 from .joining import Joined
 from .phases import (
     Finished,
@@ -27,53 +27,20 @@ from .phases import (
     Predict,
     Relabel,
     Runner,
+    Shown,
     Shrink,
 )
-from .plan import Block, BlockOptions
+from .plan import Block, BlockOptions, BlockWritten
 from .probabilities import TileCount, TileReady, forget_tiles
+from .result import BlockDone, ZarrResult, finished_result
 from .setup import Setup, explained
 from .source import Source, TileLayout
 from .statistics import Collector, Statistics
-from .store import ATTRIBUTE, Store, import_zarr
+from .store import ATTRIBUTE
 from .work import Work
 
-
-@dataclass(frozen=True)
-class BlockDone(Progress):
-    """A block has gone through a phase."""
-
-    phase: str = ""
-    """``normalise``, ``measure``, ``label``, ``relabel``, or ``pyramid-1`` and so on."""
-
-
-@dataclass(frozen=True)
-class ZarrResult:
-    """A finished result on disk."""
-
-    path: Path
-    """The OME-Zarr folder: int32 labels, full resolution first."""
-    count: int
-    """Objects; 0 if the labels are classes."""
-    result: str
-    """``instances`` or ``classes``."""
-    tiles: int
-    """Tiles of all planes."""
-    skipped: int
-    """Tiles that were left out because there is nothing in them."""
-    messages: tuple[str, ...] = ()
-    """What a person should know: choices, fallbacks, warnings."""
-
-    @property
-    def text(self) -> str:
-        """What was found, in words."""
-        if self.result == "classes":
-            return "classes"
-        return f"{self.count} object{'s' if self.count != 1 else ''}"
-
-    @property
-    def labels(self) -> Any:
-        """The full resolution, a zarr array that is read when indexed."""
-        return import_zarr().open_array(str(self.path / "0"), mode="r")
+Order = Callable[[Sequence[Block]], Block]
+"""Returns which of the remaining blocks comes next."""
 
 
 def segment_to_zarr(
@@ -87,6 +54,8 @@ def segment_to_zarr(
     resume: bool = False,
     overwrite: bool = False,
     scheduler: str | None = None,
+    order: Order | None = None,
+    show: bool = False,
 ) -> Generator[Event, None, ZarrResult]:
     """Segment an image of any size, in memory that does not grow with it.
 
@@ -115,11 +84,18 @@ def segment_to_zarr(
     scheduler
         Address of a dask scheduler, as ``"tcp://10.0.0.1:8786"``, whose workers do the blocks;
         without, this process does. They must see image and output under the same paths.
+    order
+        Asked before each block which one comes next; the result does not depend on it. The
+        workers of a scheduler are told the order at the beginning.
+    show
+        Write into all levels of the result what is known of each block as soon as it is: the
+        connected foreground, later the labels. The result is the same in the end.
 
     Yields
     ------
     Event
-        :class:`Message`, :class:`TileDone`, :class:`BlockDone`. Closing the generator stops
+        :class:`Message`, :class:`TileDone`, :class:`BlockDone`, and with ``show``
+        :class:`BlockWritten`. Closing the generator stops
         the work; what is done stays, for ``resume``.
 
     Raises
@@ -140,7 +116,7 @@ def segment_to_zarr(
             return finished_result(setup.store)
         run = setup.store.begin_run()
         try:
-            job = _Job(setup, runner)
+            job = _Job(setup, runner, order, show)
             yield job.say(f"Running on {_begun(setup, runner, run, fresh)}")
             yield from job.run(dict(sizes or {}))
         finally:
@@ -167,25 +143,14 @@ def _begun(setup: Setup, runner: Runner, run: str, fresh: bool) -> str:
         raise
 
 
-def finished_result(store: Store) -> ZarrResult:
-    """Return what a finished result says of itself."""
-    made = store.attributes()[ATTRIBUTE]
-    return ZarrResult(
-        store.path,
-        made["objects"],
-        made["identity"]["settings"]["result"],
-        made["tiles"],
-        made["skipped_tiles"],
-        tuple(made["messages"]),
-    )
-
-
 class _Job:
     """One run: what was resolved, and the phases one after the other."""
 
-    def __init__(self, setup: Setup, runner: Runner) -> None:
+    def __init__(self, setup: Setup, runner: Runner, order: Order | None, show: bool) -> None:
         self.setup, self.store, self.runner = setup, setup.store, runner
+        self.order = order
         self.grid, self.pyramid, self.stack = setup.grid, setup.pyramid, setup.stack
+        self.shown = Shown(self.stack, self.pyramid, every_level=show)
         self.work = Work(setup.store, setup.grid, setup.rules, setup.blocks.largest)
         self.messages: list[str] = []
         self.done = 0
@@ -193,6 +158,8 @@ class _Job:
     def run(self, sizes: dict[str, float]) -> Generator[Event, None, None]:
         if self.setup.zoom_text:
             yield self.say(self.setup.zoom_text)
+        if self.setup.options.region is not None and is_sampled(self.setup.preparation):
+            yield self.say(SAMPLED)
         self.setup.create()
         layouts = yield from self._normalise()
         yield from self._predict(layouts)
@@ -205,21 +172,37 @@ class _Job:
         yield from self._shrink()
         yield from self._finish(sizes, layouts)
 
-    def _each(self, phase: Phase, blocks: Iterable[Block]) -> Generator[Event, None, None]:
-        """Do what is not done yet of a phase."""
+    def _each(
+        self, phase: Phase, blocks: Iterable[Block], *, ordered: bool = True
+    ) -> Generator[Event, None, None]:
+        """Do what is not done yet of a phase, as given or in the order that is asked for."""
         todo = []
         for block in blocks:
             if self.store.marked(phase.name, block.number):
                 yield self._block_done(phase)
             else:
                 todo.append(block)
-        with closing(self.runner.each(phase, todo)) as events:
+        with closing(self.runner.each(phase, todo if ordered else self._in_order(todo))) as events:
             for event in events:
                 yield self._block_done(phase) if isinstance(event, Finished) else event
+                if isinstance(event, Finished) and isinstance(phase, Relabel):
+                    yield from self._written(event.block)
 
     def _block_done(self, phase: Phase) -> BlockDone:
         self.done += 1
         return BlockDone(self.done, self._total, "block", phase=phase.name)
+
+    def _written(self, block: Block) -> Iterator[BlockWritten]:
+        if self.shown.every_level:
+            yield BlockWritten(block.plane, block.box)
+
+    def _in_order(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Go through blocks, those first that are asked for."""
+        remaining = {block.number: block for block in blocks}
+        while remaining:
+            left = list(remaining.values())
+            block = left[0] if self.order is None else self.order(left)
+            yield remaining.pop(block.number)
 
     @cached_property
     def _total(self) -> int:
@@ -236,16 +219,21 @@ class _Job:
             [n for n in range(len(self.setup.numbers)) if self.store.read_json(_seen(n)) is None]
         )
         layouts: list[TileLayout] = []
-        tiles: list[Tile] = []  # all planes have the same
         for layer, plane in enumerate(self.setup.numbers):
             known = Statistics.from_json(self.store.read_json(_seen(layer)) or {})
             source = Source(self.setup.preparation, plane, known)
-            tiles = tiles or self.setup.tiles(source)
-            layouts.append(TileLayout(source, tiles))
+            # All planes have the same tiles.
+            layouts.append(self.setup.layout(source, layouts[0].tiles if layouts else None))
         return layouts
 
     def _see(self, layers: list[int]) -> Generator[Event, None, None]:
         """Look at all values of some planes."""
+        if self.setup.options.region is not None:
+            for layer in layers:
+                plane = self.setup.numbers[layer]
+                found = yield from plane_statistics(self.setup.preparation, plane)
+                self.store.write_json(_seen(layer), found.to_json())
+            return
         phase = Normalise(self.work, self.setup.preparation)
         blocks = [block for layer in layers for block in self.grid.of_layer(layer)]
         left = {layer: len(self.grid.of_layer(layer)) for layer in layers}
@@ -274,18 +262,20 @@ class _Job:
             self.setup.options,
             self.setup.blocks.skip_empty,
             self.runner.device,
+            self.shown,
         )
         finished = set(self.store.marks(phase.name))
-        count = TileCount(sum(len(layout.tiles) for layout in layouts))
+        count = TileCount(sum(len(layout.of_region()) for layout in layouts))
         for number in finished:
             count.add_block(self.grid[number], layouts)
         todo = [block for block in self.grid if block.number not in finished]
-        with closing(self.runner.each(phase, todo)) as events:
+        with closing(self.runner.each(phase, self._in_order(todo))) as events:
             for event in events:
                 if isinstance(event, TileReady):
                     yield count.add(event.block, [event.number])
                 elif isinstance(event, Finished):
                     block = event.block
+                    yield from self._written(block)
                     finished.add(block.number)
                     yield count.add_block(block, layouts)
                     same = self.grid.of_layer(block.layer)
@@ -308,7 +298,9 @@ class _Job:
         """Label all blocks, then write them with numbers that are unique in the image."""
         yield from self._each(Label(self.work, joined), self.grid)
         starts, _ = self._starts()
-        yield from self._each(Relabel(self.work, joined, starts, self.stack), self.grid)
+        yield from self._each(
+            Relabel(self.work, joined, starts, self.shown), self.grid, ordered=False
+        )
 
     def _starts(self) -> tuple[dict[int, tuple[int, int]], int]:
         """Return what is added to the numbers of each block, and the count of all objects."""
@@ -334,7 +326,7 @@ class _Job:
         """Describe the result, and remove the working files."""
         from ... import __version__
 
-        tiles = sum(len(layout.tiles) for layout in layouts)
+        tiles = sum(len(layout.of_region()) for layout in layouts)
         marks = self.store.marks("predict").values()
         skipped = sum(mark["skipped"] for mark in marks)
         if self.setup.blocks.skip_empty:

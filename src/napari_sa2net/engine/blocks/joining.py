@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tiling import Box
 from .labelling import BorderParts
-from .plan import BlockGrid, Box
+from .plan import BlockGrid
 
 
 class Union:

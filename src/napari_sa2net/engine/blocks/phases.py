@@ -15,13 +15,14 @@ from ..axes import Stack
 from ..devices import choose_device
 from ..events import Event
 from ..model_files import Model, model_bytes, model_from_bytes
+from ..parts import Labels
 from ..prediction import Plan, Predictor
 from ..preparation import Preparation
 from ..segmentation import SegmentOptions
 from .joining import Joined
 from .plan import Block
 from .probabilities import BlockPredictor, first_block
-from .pyramid import shrink
+from .pyramid import Pyramid, shrink
 from .source import TileLayout
 from .statistics import Collector
 from .store import Store
@@ -122,6 +123,23 @@ class Here:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Where labels of a block are written."""
+
+    stack: Stack
+    pyramid: Pyramid
+    every_level: bool
+    """For a person who looks on; the coarser levels are made again in the end."""
+
+    def write(self, store: Store, block: Block, labels: Labels) -> None:
+        """Write the labels (h, w) of a block."""
+        for number in range(self.pyramid.count if self.every_level else 1):
+            part, place = self.pyramid.part(labels, block.box, number)
+            if part.size:
+                store.level(number)[(*self.stack.index(block.plane), *place)] = part
+
+
+@dataclass(frozen=True)
 class Normalise(Phase):
     """Look at the values of a block. There are no markers: whole planes are kept."""
 
@@ -152,6 +170,7 @@ class Predict(Phase):
     options: SegmentOptions
     skip_empty: bool
     device: str
+    shown: Shown
     turn: int = 0
     """See :func:`~napari_sa2net.engine.devices.choose_device`."""
 
@@ -161,7 +180,8 @@ class Predict(Phase):
         if isinstance(model, bytes):
             model = model_from_bytes(model, self.layouts[0].source.preparation.card)
         device = choose_device(self.device, self.turn).device
-        predictor = Predictor(model.network, Plan.of(self.options, device, fixed=True))
+        plan = Plan.of(self.options, device, model.card.base_channels, fixed=True)
+        predictor = Predictor(model.network, plan)
         return BlockPredictor(predictor, self.store, self.work.grid.side, self.skip_empty)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,7 +197,9 @@ class Predict(Phase):
     def steps(self, block: Block) -> Generator[Event, None, dict[str, Any]]:
         """Do a block; an event a tile."""
         layout = self.layouts[block.layer]
-        self.work.keep(block, (yield from self._computing.block(block, layout)))
+        known = self.work.keep(block, (yield from self._computing.block(block, layout)))
+        if self.shown.every_level:
+            self.shown.write(self.store, block, known)
         own = [
             number
             for number in self._computing.skipped
@@ -225,12 +247,11 @@ class Relabel(_OnParts):
 
     starts: dict[int, tuple[int, int]]
     """What is added to the numbers of each block, see :meth:`Work.result`."""
-    stack: Stack
+    shown: Shown
 
     def do(self, block: Block) -> dict[str, Any]:
-        """Write the full resolution."""
-        labels = self.work.result(block, self.joined, self.starts)
-        self.store.level(0)[(*self.stack.index(block.plane), *block.slices)] = labels
+        """Write the full resolution, and all levels if they are looked at."""
+        self.shown.write(self.store, block, self.work.result(block, self.joined, self.starts))
         return {}
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import InputError
-
-Box = tuple[int, int, int, int]
-"""Half-open: first row, first column, last row + 1, last column + 1."""
+from ..events import Event
+from ..tiling import Box
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,25 @@ class BlockGrid:
             )
             for number, (layer, plane, row, column) in enumerate(places)
         )
+
+
+@dataclass(frozen=True)
+class BlockWritten(Event):
+    """Labels of a block can be seen in the result, perhaps not yet the final ones."""
+
+    plane: int
+    """The plane's number."""
+    box: Box
+    """Where the block lies in the result's plane."""
+
+
+def disk_bytes(pixels: int, classes: int) -> tuple[int, int]:
+    """Return the most bytes of the working files and of the result, uncompressed.
+
+    The working files hold float16 probabilities and int32 labels; the result int32 labels
+    and, in the coarser levels, a third more.
+    """
+    return pixels * (2 * classes + 4), pixels * 4 * 4 // 3
 
 
 def box_slices(box: Box, origin: tuple[int, int] = (0, 0)) -> tuple[slice, slice]:

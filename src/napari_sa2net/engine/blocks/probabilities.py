@@ -116,9 +116,8 @@ class BlockPredictor:
         y, x0 = need[0] - origin[0], need[1] - origin[1]
         maps = stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
         source = layout.source
-        spans = (block.box[0], block.box[2]), (block.box[1], block.box[3])
         return resample_part(
-            maps, (need[0], need[1]), spans, source.working_shape, source.shape
+            maps, (need[0], need[1]), layout.spans(block.box), source.working_shape, source.shape
         ).astype(np.float16)
 
     def _values(

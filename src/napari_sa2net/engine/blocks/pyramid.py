@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..parts import Labels
+from ..tiling import Box
 from .plan import Block, BlockGrid
 
 _KINDS = {"T": "time", "Z": "space", "Y": "space", "X": "space"}
@@ -20,6 +22,8 @@ class Pyramid:
     """Letters of ``TZYX``, in this order."""
     shape: tuple[int, ...]
     chunk: int
+    origin: tuple[int, int] = (0, 0)
+    """Row and column in the image of the first pixel; another one of a region."""
 
     @property
     def count(self) -> int:
@@ -40,6 +44,23 @@ class Pyramid:
         height, width = self.level_shape(level)[-2:]
         half = max(self.chunk, side // 2 // self.chunk * self.chunk)
         return BlockGrid((height, width), half, planes)
+
+    def part(self, labels: Labels, box: Box, level: int) -> tuple[Labels, tuple[slice, slice]]:
+        """Return what a level has of a box of the full resolution, and where.
+
+        Parameters
+        ----------
+        labels
+            (h, w) of the box.
+        box
+            In the full resolution.
+        level
+            0 is the full resolution.
+        """
+        step = 2**level
+        y, x = (-(-start // step) for start in box[:2])
+        found = labels[y * step - box[0] :: step, x * step - box[1] :: step]
+        return found, (slice(y, y + found.shape[0]), slice(x, x + found.shape[1]))
 
     def attributes(
         self, sizes: Mapping[str, float], colors: Mapping[int, str] | None = None, name: str = ""
@@ -77,7 +98,12 @@ class Pyramid:
         # A pixel is the first of those it stands for, so its place is theirs: no translation.
         factors = [2**level if letter in "YX" else 1 for letter in self.axes]
         scale = [f * sizes.get(a, 1.0) for f, a in zip(factors, self.axes, strict=True)]
-        return [{"type": "scale", "scale": scale}]
+        place: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if any(self.origin):
+            starts = dict(zip("YX", self.origin, strict=True))
+            moved = [starts.get(a, 0) * sizes.get(a, 1.0) for a in self.axes]
+            place.append({"type": "translation", "translation": moved})
+        return place
 
 
 def shrink(source: Any, target: Any, block: Block, index: tuple[int, ...]) -> None:

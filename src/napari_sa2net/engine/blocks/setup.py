@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ from ..instances import LabelSettings
 from ..model_files import Model, model_sha256
 from ..prediction import Plan
 from ..preparation import prepare
+from ..region import check_region, stack_of
 from ..segmentation import SegmentOptions, derived_classes, tile_for
 from ..tiling import Tile
 from .labelling import Rules
 from .plan import BlockGrid, BlockOptions
 from .pyramid import Pyramid
-from .source import Source
+from .source import Source, TileLayout
 from .statistics import fingerprint
 from .store import Store, differences, import_zarr
 
@@ -59,11 +61,13 @@ class Setup:
         self.options = replace(options, labelling=settings, axes=self.planes.axes)
         self.numbers = self.stack.numbers(options.planes)
         side = blocks.side_for(self.preparation.zoom)
-        self.grid = BlockGrid(self.stack.plane_shape, side, self.numbers)
+        self.region = check_region(options.region, self.stack.plane_shape)
+        made = stack_of(self.stack, self.region)
+        self.grid = BlockGrid(made.plane_shape, side, self.numbers)
         self.rules = Rules(settings, derived_classes(card))
         axes = "".join(letter for letter in "TZYX" if letter in self.stack.axes)
-        shape = tuple(self.stack.shape[self.stack.axes.index(letter)] for letter in axes)
-        self.pyramid = Pyramid(axes, shape, blocks.chunk)
+        shape = tuple(made.shape[made.axes.index(letter)] for letter in axes)
+        self.pyramid = Pyramid(axes, shape, blocks.chunk, self.region[:2])
         self.store = Store(output)
 
     @property
@@ -92,10 +96,17 @@ class Setup:
                 **(asdict(settings) if settings is not None else {}),
                 "zoom": self.preparation.zoom,
                 "planes": self.numbers,
+                "region": self.region if options.region is not None else None,
             },
             "blocks": asdict(self.blocks),
         }
         return dict(json.loads(json.dumps(content)))
+
+    @property
+    def name(self) -> str:
+        """The same for the same image, model and settings, and for nothing else."""
+        text = json.dumps(self.identity, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def begin(self, resume: bool, overwrite: bool) -> bool:
         """Begin, or go on with what there is; tell whether it is a new result.
@@ -135,7 +146,7 @@ class Setup:
 
     def create(self) -> None:
         """Make the arrays that are not there yet."""
-        chunk, (height, width) = self.blocks.chunk, self.stack.plane_shape
+        chunk, (height, width) = self.blocks.chunk, self.grid.shape
         layers = len(self.numbers)
         self.store.create_result()
         for level in range(self.pyramid.count):
@@ -150,9 +161,10 @@ class Setup:
         """Return how the network starts on a device."""
         return Plan.of(self.options, device, self.card.base_channels, fixed=True)
 
-    def tiles(self, source: Source) -> list[Tile]:
-        """Return the tiles of a plane."""
-        return self.plan("cpu").grid(source.padded_shape)
+    def layout(self, source: Source, tiles: list[Tile] | None = None) -> TileLayout:
+        """Return the tiles of a plane; all planes have the same, which may be given."""
+        tiles = tiles or self.plan("cpu").grid(source.padded_shape)
+        return TileLayout(source, tiles, self.region)
 
 
 def _check(options: SegmentOptions, settings: LabelSettings) -> None:

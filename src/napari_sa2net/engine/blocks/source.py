@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..preparation import Preparation
 from ..scaling import needed_span, resample_part, zoomed_shape
-from ..tiling import Tile, padded_side
-from .plan import Box, box_slices
+from ..tiling import Box, Tile, padded_side
+from .plan import box_slices
 from .statistics import Statistics
 
 EMPTY_RANGE = 0.1
@@ -80,6 +80,13 @@ class Source:
         )
         return resample_part(values, (y0, x0), spans, self.shape, self.working_shape)
 
+    def needed(self, box: Box) -> Box:
+        """Return the part of the working plane from which a box of the plane comes."""
+        (height, width), (rows, columns) = self.shape, self.working_shape
+        y0, y1 = needed_span((box[0], box[2]), rows, height)
+        x0, x1 = needed_span((box[1], box[3]), columns, width)
+        return y0, x0, y1, x1
+
     def spread(self) -> NDArray[np.float32]:
         """Return the usual range of each channel's normalised values."""
         method = self.preparation.card.normalization.method
@@ -110,14 +117,23 @@ class TileLayout:
 
     source: Source
     tiles: list[Tile]
-    """Row by row."""
+    """All of the plane, row by row."""
+    region: Box
+    """The part of the plane that is segmented; blocks are counted from its corner."""
+
+    def spans(self, box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the rows and columns of the plane that a box of the region covers."""
+        y, x = self.region[:2]
+        return (box[0] + y, box[2] + y), (box[1] + x, box[3] + x)
 
     def needed(self, box: Box) -> Box:
-        """Return the part of the working plane from which a box of the image comes."""
-        (height, width), (rows, columns) = self.source.shape, self.source.working_shape
-        y0, y1 = needed_span((box[0], box[2]), rows, height)
-        x0, x1 = needed_span((box[1], box[3]), columns, width)
-        return y0, x0, y1, x1
+        """Return the part of the working plane from which a box of the region comes."""
+        (y0, y1), (x0, x1) = self.spans(box)
+        return self.source.needed((y0, x0, y1, x1))
+
+    def of_region(self) -> list[int]:
+        """Return the numbers of the tiles that the region needs."""
+        return self.within(self.source.needed(self.region))
 
     def within(self, box: Box) -> list[int]:
         """Return the numbers of the tiles whose cores touch a box of the working plane."""
@@ -128,10 +144,12 @@ class TileLayout:
     def touched(self, number: int, side: int) -> list[tuple[int, int]]:
         """Return rows and columns of the blocks of ``side`` pixels that need a tile."""
         tile = self.tiles[number]
+        y0, x0, y1, x1 = self.region
         spans = [
-            _blocks_touching(core, side, length, working)
-            for core, length, working in zip(
+            _blocks_touching(core, side, within, length, working)
+            for core, within, length, working in zip(
                 (tile.core_y, tile.core_x),
+                ((y0, y1), (x0, x1)),
                 self.source.shape,
                 self.source.working_shape,
                 strict=True,
@@ -145,11 +163,15 @@ class TileLayout:
         return np.array(cores, np.int64).T
 
 
-def _blocks_touching(core: tuple[int, int], side: int, length: int, working: int) -> list[int]:
-    """Return which blocks along one axis need the pixels of a core."""
+def _blocks_touching(
+    core: tuple[int, int], side: int, within: tuple[int, int], length: int, working: int
+) -> list[int]:
+    """Return which blocks of a region along one axis need the pixels of a core."""
+    start, end = within
     found = []
-    for block in range(math.ceil(length / side)):
-        span = needed_span((block * side, min((block + 1) * side, length)), working, length)
+    for block in range(math.ceil((end - start) / side)):
+        first = start + block * side
+        span = needed_span((first, min(first + side, end)), working, length)
         if span[0] < core[1] and core[0] < span[1]:
             found.append(block)
     return found

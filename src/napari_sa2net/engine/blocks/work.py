@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..parts import Labels
+from ..tiling import Box
 from .joining import Joined, join
 from .labelling import BorderParts, Rules, border_numbers, border_parts, pixels_of
-from .plan import Block, BlockGrid, Box, box_slices, overlap
+from .plan import Block, BlockGrid, box_slices, overlap
 from .probabilities import only_foreground
 from .store import Store
 
@@ -27,8 +28,11 @@ class Work:
 
     # --- Probabilities ------------------------------------------------------------------------
 
-    def keep(self, block: Block, probabilities: NDArray[np.float16]) -> None:
+    def keep(self, block: Block, probabilities: NDArray[np.float16]) -> Labels:
         """Keep a block's probabilities, and which parts touch its sides.
+
+        Returns what can be said of the block before the others are known: its parts, or where
+        classes are wanted, their classes.
 
         They are kept as float16, all classes of them, because labels in memory are made from
         just that: fewer bits would move thresholds, and the seeds that split objects.
@@ -39,6 +43,7 @@ class Work:
         parts, kinds = self.rules.parts(probabilities)
         found = border_parts(parts, kinds, block, self.grid)
         self.store.write_arrays(f"borders/{block.number}", **found.to_arrays())
+        return kinds[parts] if self.rules.settings.result == "classes" else parts
 
     def probabilities(self, layer: int, box: Box) -> NDArray[np.float16]:
         """Return the kept probabilities (K, h, w) of a box."""

@@ -14,6 +14,7 @@ from ..cards import ClassInfo
 from ..errors import InputError
 from ..images import Planes, to_planes
 from ..segmentation import Segmentation
+from ..tiling import Box
 
 _UNKNOWN = ClassInfo("")
 
@@ -41,6 +42,8 @@ class Objects:
     own."""
     regions: bool = False
     """Whether the numbers are classes, not objects."""
+    origin: tuple[int, int] = (0, 0)
+    """Row and column in the image of the labels' first pixel; places are told in the image."""
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.labels.shape)
@@ -77,6 +80,7 @@ def objects_of(result: Segmentation) -> Objects:
         dict(zip(numbers.tolist(), classes.tolist(), strict=True)),
         through_z=settings.link == "z" and not regions,
         regions=regions,
+        origin=result.options.region[:2] if result.options.region is not None else (0, 0),
     )
 
 
@@ -89,7 +93,14 @@ class Channels:
     """Of the channels; none alike."""
 
 
-def channels_of(image: Any, axes: str, *, rgb: bool = False, names: Sequence[str] = ()) -> Channels:
+def channels_of(
+    image: Any,
+    axes: str,
+    *,
+    rgb: bool = False,
+    names: Sequence[str] = (),
+    region: Box | None = None,
+) -> Channels:
     """Prepare an image for measuring the intensity of its channels.
 
     Parameters
@@ -102,7 +113,12 @@ def channels_of(image: Any, axes: str, *, rgb: bool = False, names: Sequence[str
         Whether the channels are colours.
     names
         Of the channels. Without them they are numbered from 0, or named by their colours.
+    region
+        The part of each plane that the labels are of; all of it if not given.
     """
+    if region is not None:
+        sides = {"Y": slice(region[0], region[2]), "X": slice(region[1], region[3])}
+        image = image[tuple(sides.get(letter, slice(None)) for letter in axes)]
     count = int(image.shape[axes.index("C")]) if "C" in axes else 1
     if not any(names) and rgb and count in (3, 4):
         names = ("red", "green", "blue", "alpha")[:count]

@@ -45,7 +45,7 @@ def plane_outlines(objects: Objects, plane: int) -> Iterator[Outline]:
     present = numbers[numbers != 0]
     for place, box in enumerate(ndimage.find_objects(compact)):
         inside = compact[box] == place + 1
-        y, x = box[0].start, box[1].start
+        y, x = (int(part.start) + at for part, at in zip(box, objects.origin, strict=True))
         yield Outline(int(present[place]), polygons_of(inside, (x, y)))
 
 

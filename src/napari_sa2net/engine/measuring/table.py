@@ -67,7 +67,7 @@ def measure(
     for number in range(len(stack)):
         plane = stack.view(objects.labels, number)
         values = None if channels is None else channels.planes.values(number)
-        part = _plane(plane, values)
+        part = _plane(plane, values, objects.origin)
         rows = len(part["index"])
         for letter in "TZ":
             place = objects.place(number).get(letter, 0)
@@ -96,7 +96,7 @@ def write_table(path: str | Path, table: Table) -> Path:
     return Path(path)
 
 
-def _plane(labels: NDArray[Any], values: NDArray[Any] | None) -> Table:
+def _plane(labels: NDArray[Any], values: NDArray[Any] | None, origin: tuple[int, int]) -> Table:
     """Measure one plane, in pixels; intensities have the shape (objects, channels)."""
     from skimage.measure import regionprops_table  # slow to import
 
@@ -113,10 +113,10 @@ def _plane(labels: NDArray[Any], values: NDArray[Any] | None) -> Table:
         "index": found["label"].astype(np.int64),
         "area": found["area"].astype(np.int64),
     }
-    for axis, letter in enumerate("yx"):
-        table[f"c{letter}"] = found[f"centroid-{axis}"]
-        table[f"{letter}0"] = found[f"bbox-{axis}"].astype(np.int64)
-        table[f"{letter}1"] = found[f"bbox-{axis + 2}"].astype(np.int64)
+    for axis, (letter, start) in enumerate(zip("yx", origin, strict=True)):
+        table[f"c{letter}"] = found[f"centroid-{axis}"] + start
+        table[f"{letter}0"] = found[f"bbox-{axis}"].astype(np.int64) + start
+        table[f"{letter}1"] = found[f"bbox-{axis + 2}"].astype(np.int64) + start
     for name in STATISTICS if count else ():
         table[name] = np.stack([found[f"intensity_{name}-{c}"] for c in range(count)], axis=-1)
     return table

@@ -8,6 +8,7 @@ metadata; of a layer from elsewhere it is guessed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from ...engine.errors import InputError
-from .. import colours
+from .. import colours, large
 from ..layers import (
     NOTE,
     LayerImage,
@@ -151,6 +152,11 @@ def correct_prediction(
     if not isinstance(labels_layer, Labels):
         raise InputError(f"{labels_layer.name} is not a Labels layer: choose predicted labels.")
     source = labels_layer.data[0] if labels_layer.multiscale else labels_layer.data
+    if labels_layer.multiscale and math.prod(source.shape) > large.PIXELS:
+        raise InputError(
+            f"“{labels_layer.name}” is too large to be copied for painting: segment a part of the "
+            "image (Where, in the tab Segment), and correct that."
+        )
     data = np.array(source)
     note = note_of(labels_layer) or {}
     axes = layer_letters(labels_layer)

@@ -96,7 +96,7 @@ class AnnotatePanel(QWidget):  # type: ignore[misc]
         shown, original, card = self._shown(), None, None
         if shown is not None and shown.layer == prediction:
             card = shown.segmentation.card
-            if shown.labelling is not None:
+            if shown.labelling is not None and not shown.on_disk:
                 original = shown.segmentation.labels
         return annotation_layers.correct_prediction(
             self._viewer, prediction, card=card, original=original

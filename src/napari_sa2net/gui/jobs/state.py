@@ -158,8 +158,14 @@ def acts_on_text(shown: Any, present: bool) -> str:
     """
     if shown is None:
         return "Once there are labels, these change them at once, without running the network."
-    if not present:
+    if not present and not shown.on_disk:
         return "The last labels were removed: a change makes them again."
+    if shown.on_disk:
+        found = shown.segmentation.result.text
+        return (
+            f"“{shown.layer.name}” ({found}) is too large to change at once: what you set here "
+            "counts when you press Segment again."
+        )
     # While a slider is dragged only one plane is made, and nobody has counted.
     count = "" if shown.labelling is None else f": {found_text(shown.segmentation)}"
     return f"These change “{shown.layer.name}” at once{count}."

@@ -5,6 +5,7 @@ The window's tests put another object in its place.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,41 @@ class Request:
     """Maps wanted besides the labels."""
     plane: tuple[int, ...] | None = None
     """Place over T and Z of the plane whose maps are kept; None for all planes."""
+
+
+@dataclass(frozen=True)
+class LargeRequest:
+    """A run of the network block by block, into a folder on the disk."""
+
+    request: Request
+    folder: Path
+    """Where results are; each has a folder of its own in it, by what it is made from."""
+    order: Any
+    """Returns which of the remaining blocks comes next."""
+    sizes: dict[str, float]
+    """Size of a step along Z, Y and X in µm, where it is known."""
+    shown: frozenset[Path] = frozenset()
+    """Results that layers show; others are removed to make room."""
+
+
+@dataclass(frozen=True)
+class StoreChosen(Event):
+    """Where a large result is made."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a large run gives: labels on the disk, and what made them."""
+
+    result: Any
+    """A :class:`~napari_sa2net.engine.blocks.job.ZarrResult`."""
+    card: Any
+    options: Any
+    """The options of the run, with ``labelling``."""
+    device: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +181,38 @@ class Backend:
                 values = values[(..., *plane_slices(segmentation.axes, request.plane))]
             maps[name] = values
         return Ran(forget_maps(segmentation), maps)
+
+    def segment_large(self, large: LargeRequest) -> Generator[Event, None, Stored]:
+        """Load the model, then run it block by block into a folder, or go on with that."""
+        yield Progress(0, 1, "step", "loading PyTorch and the model…")
+        from ... import __version__
+        from ...engine import devices, inference
+        from ...engine.blocks import job, plan, setup
+
+        request = large.request
+        choice = devices.choose_device(request.options.get("device", "auto"))
+        yield DeviceChosen(RUNNING_ON + choice.reason)
+        model = yield from self._load(request.model)
+        options = inference.SegmentOptions(**request.options, labelling=request.labelling)
+        blocks = plan.BlockOptions()
+        name = setup.Setup(request.data, large.folder, model, options, blocks).name
+        path = large.folder / f"{name}.ome.zarr"
+        for other in set(large.folder.iterdir()) - large.shown - {path}:
+            shutil.rmtree(other, ignore_errors=True)
+        yield StoreChosen(path)
+        work = job.segment_to_zarr(
+            request.data,
+            path,
+            model,
+            options,
+            blocks,
+            sizes=large.sizes,
+            resume=True,
+            order=large.order,
+            show=True,
+        )
+        result = yield from telling_device(work)
+        return Stored(result, model.card, options, choice.device, __version__)
 
     def segment_folder(self, request: FolderRequest) -> Generator[Event, None, Any]:
         """Segment a folder of images into files; returns a ``BatchResult``."""

@@ -7,26 +7,31 @@ same :class:`SegmentController`, with the running job; closing the viewer's wind
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
 
+from ...engine.blocks.plan import BlockWritten
 from ...engine.errors import InputError
 from ...engine.events import Downloaded, Event, Progress
 from ..jobs import heavy
 from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
-from ..jobs.state import Kind, done_text
+from ..jobs.state import Kind, done_text, time_text
 from ..jobs.worker import Outcome, Task, Work
+from ..saving import step_sizes
 from ..writer import Shown, Target, Writer
-from .backend import Backend, FolderRequest, Ran, Request
+from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
+from .live import Live, Stores
+from .stored import check_zarr, store_of
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
+    "large": "Stopped: what is done is kept. Segment goes on from there with the same settings.",
     "preview": "Cancelled: the layers are as they were.",
     "folder": "Stopped: what is done is kept. Start again to go on from there.",
     "download": "Cancelled: nothing was downloaded.",
@@ -59,6 +64,10 @@ class SegmentController(JobHost):
         """The folder that was segmented last, or is."""
         self.folder_form = FolderForm()
         """What its window showed last."""
+        self.stores = Stores()
+        """The folder of large results."""
+        self._live: Live | None = None
+        """Shows the large result that is made now."""
         self.labelling: Any = None
         """The label settings wanted now: those of the sliders."""
         self._relabel: Task | None = None
@@ -68,6 +77,9 @@ class SegmentController(JobHost):
 
     def segment(self, request: Request, target: Target) -> None:
         """Run the network on an image and write what comes back."""
+        if target.on_disk:
+            self._segment_large(request, target)
+            return
         self.labelling = request.labelling
         self._ask_device(request.options)
         started = time.monotonic()
@@ -82,6 +94,54 @@ class SegmentController(JobHost):
         kind: Kind = "preview" if target.preview else "segment"
         if kind == "preview" or self._begin(kind):
             self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+            self._tell(target.texts)
+
+    def _segment_large(self, request: Request, target: Target) -> None:
+        """Run the network block by block into a folder, and show what is done meanwhile."""
+        viewer, started = self._viewer(), time.monotonic()
+        try:
+            check_zarr()
+            folder = self.stores.folder
+        except (InputError, OSError) as error:
+            self.fail(error)
+            return
+        if viewer is None or not self._begin("segment"):
+            return
+        self.labelling = request.labelling
+        self._ask_device(request.options)
+
+        def show(store: Path) -> Any:
+            layer = self.writer.show_store(self._viewer(), target, request, store)
+            layer.visible = True  # it may have been hidden since the last run
+            return layer
+
+        def finish(ran: Stored) -> None:
+            layer = show(ran.result.path)
+            self.shown = Shown(ran, target, request.labelling, layer)
+            self.note(f"Found {ran.result.text} in {time_text(time.monotonic() - started)}.")
+
+        def show_some(store: Path) -> Any:
+            try:
+                return show(store)
+            except Exception as error:  # the run goes on, whatever can be seen of it
+                self._could_not_show(error)
+
+        live = Live(viewer, target, show_some)
+        large = LargeRequest(
+            request,
+            folder,
+            live.view.first,
+            step_sizes(target.image.transform, target.image.layer_axes),
+            frozenset(filter(None, map(store_of, viewer.layers))),
+        )
+        work = self.backend.segment_large
+        self._start("segment", lambda: work(large), finish, "SA2-Net: segment")
+        self._live = live
+        self._tell(target.texts)
+
+    def _tell(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.note(text)
 
     def segment_folder(self, request: FolderRequest) -> None:
         """Segment a folder of images into files."""
@@ -145,7 +205,7 @@ class SegmentController(JobHost):
         During a run the settings are kept, and used when it ends.
         """
         self.labelling = labelling
-        if self.shown is None or self.state.kind in ("segment", "preview"):
+        if self.shown is None or self.shown.on_disk or self.state.kind in ("segment", "preview"):
             return
         idle = self._pending is None and self._relabel is None
         if settled and idle and labelling == self.shown.labelling:
@@ -221,7 +281,11 @@ class SegmentController(JobHost):
     def _on_other(self, event: Event) -> None:
         if isinstance(event, Downloaded):
             self.models_changed.emit("")
-        elif self.state.kind == "folder" and self.folder is not None:
+        if self._live is not None and isinstance(event, StoreChosen):
+            self._live.begin(event.path)
+        if self._live is not None and isinstance(event, BlockWritten):
+            self._live.written()
+        if self.state.kind == "folder" and self.folder is not None:
             self.folder.take(event)
             self.changed.emit()
 
@@ -232,14 +296,27 @@ class SegmentController(JobHost):
         super()._show(text, done, total)
 
     def _ended(self, kind: Kind, outcome: Outcome, finish: Finish) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+            if not self._closed:
+                live.tick()
         if outcome.status == "cancelled" and not self._closed:
-            self.note(CANCELLED.get(kind, "Cancelled."))
+            self.note(CANCELLED.get("large" if live is not None else kind, "Cancelled."))
         super()._ended(kind, outcome, finish)
+        if self._closed:
+            self.stores.remove()
+        elif live is not None and outcome.status == "failed":
+            self.note("What is done is kept: Segment goes on from there with the same settings.")
 
     def _let_go(self) -> None:
         if self._relabel is not None:
             self._relabel.cancel()
         self.shown = self._pending = None
+        if self._live is not None:
+            self._live.stop()
+        if self._task is None:
+            self.stores.remove()  # else when the thread has let go of it, see `_ended`
 
 
 def controller_of(viewer: Any, **parts: Any) -> SegmentController:

@@ -67,7 +67,7 @@ def write_maps(
     active = viewer.layers.selection.active
     written: list[Written] = []
     for kind, index, title, data, info in _maps(maps, classes):
-        name = f"{image.name} {title}" + (" (preview)" if preview else "")
+        name = f"{image.name} {title}" + (" (preview)" if preview else note.place)
         mark = make_note(note, image, kind, name, preview=preview, index=index, title=title)
         values = np.asarray(image.expand(np.asarray(data, dtype=np.float16)))
         colormap = colours.probability_colormap(info) if kind == "probability" else COLORMAPS[kind]

@@ -92,11 +92,11 @@ def write_labels(
         if result == "classes" and classes
         else colours.instance_colormap()
     )
-    name = f"{image.name} {'preview' if preview else 'labels'}"
+    name = f"{image.name} preview" if preview else f"{image.name} labels{note.place}"
     mark = make_note(note, image, "labels", name, preview=preview, result=result)
     edited: list[Any] = []
     for layer in earlier(viewer, image, mark, Labels):
-        if layer.ndim != data.ndim:
+        if layer.ndim != data.ndim or layer.multiscale:  # one on the disk is replaced by hand
             continue
         if is_edited(layer):
             edited.append(layer)

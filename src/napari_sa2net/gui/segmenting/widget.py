@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from ...engine.errors import SA2NetError
 from ...engine.instances import LabelSettings
-from .. import saving
+from .. import large, saving
 from ..forms import DataclassForm, WheelGuard, group
 from ..image_panel import ImagePanel
 from ..jobs.state import acts_on_text, size_text
@@ -39,6 +39,8 @@ from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
 from .model_manager import ask_for_model_file
 from .model_panel import ModelPanel
+from .stored import ZARR_FILTER, disk_question, store_of
+from .where import WherePanel
 
 KEEP = {
     "probabilities": (
@@ -96,9 +98,11 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.image = ImagePanel(viewer)
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
+        self.where = WherePanel(viewer)
         self.model = ModelPanel(controller)
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
         self.all_planes = QCheckBox("… of all planes")
+        self.too_large = QLabel(large.ONLY_LABELS)
         self.acts_on = QLabel()
         self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
         self.preview = QPushButton("P&review")
@@ -118,7 +122,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
 
     def _lay_out(self) -> None:
         self.preview.setToolTip("Run on only what the canvas shows now, to try settings quickly.")
-        self.segment.setToolTip("Run on the whole image.")
+        self.segment.setToolTip("Run on the image, or the part of it chosen under Where.")
         self.segment.setDefault(True)
         self.cancel.setToolTip("Stop the running job, at the latest after the tile at work.")
         self.save.setToolTip(
@@ -135,7 +139,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.page = page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(2, 2, 6, 2)
-        column.addWidget(group("Image", self.image))
+        column.addWidget(group("Image", self.image, self.where))
         column.addWidget(group("Model", self.model))
         column.addWidget(self._extras())
         column.addWidget(group("Labels", self.acts_on, self.labelling))
@@ -172,10 +176,13 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         for place, check in enumerate(self.keep.values()):
             grid.addWidget(check, place // 2, place % 2)
         grid.addWidget(self.all_planes, 2, 0, 1, 2)
+        self.too_large.setWordWrap(True)
+        grid.addWidget(self.too_large, 3, 0, 1, 2)
         return box
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
+        self.where.changed.connect(self._refresh)
         self.scale.failed.connect(lambda text: self.controller.note(text, "error"))
         self.model.changed.connect(self._on_model)
         self.model.download.connect(self._on_download)
@@ -207,6 +214,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             all_planes=self.all_planes.isChecked(),
             labelling=self.labelling.value(),
             flips=self.model.flips.isChecked(),
+            where=self.where.value(),
         )
 
     def _model_is_here(self) -> bool:
@@ -226,6 +234,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.all_planes.setChecked(form["all_planes"])
         self.model.flips.setChecked(form["flips"])
         self.labelling.set_value(form["labelling"])
+        self.where.set_value(form["where"])
 
     def _remember(self) -> None:
         choices = self.choices()
@@ -239,6 +248,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "all_planes": choices.all_planes,
             "labelling": choices.labelling,
             "flips": choices.flips,
+            "where": choices.where,
         }
 
     def hideEvent(self, event: Any) -> None:
@@ -283,7 +293,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.controller.segment(request, target)
 
     def _agreed(self, choices: Choices, target: Target) -> bool:
-        """Ask before something costly: a download, or more than 1 GB of maps."""
+        """Ask before something costly: a download, 1 GB of maps, or a disk that may be full."""
         entry = self.model.entry
         if entry.status == "remote":
             size = size_text(entry.card.bytes)
@@ -292,6 +302,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
                 text += f"\n\nIts licence, {entry.card.licence}, forbids some uses."
             if not self.ask(text + "\n\nDownload it now and then segment?"):
                 return False
+        if target.on_disk:
+            text = disk_question(target, self.controller.stores)
+            return not text or self.ask(text)
         needed = results.estimate_map_bytes(
             target.maps_image, choices.keep, len(entry.card.classes), all_planes=True
         )
@@ -328,7 +341,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         except SA2NetError as error:
             self.controller.fail(error)
             return
-        path, _ = QFileDialog.getSaveFileName(self, "Save result", name, saving.FILE_FILTER)
+        kinds = ZARR_FILTER if store_of(layer) is not None else saving.FILE_FILTER
+        path, _ = QFileDialog.getSaveFileName(self, "Save result", name, kinds)
         if path:
             self.controller.save(layer, Path(path))
 
@@ -358,6 +372,11 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         asked = self.model.device_name() == self.controller.device_asked
         self.model.show_device(self.controller.device if asked else "")
         self.all_planes.setVisible(is_stack(self.image.image))
+        image, whole = self.image.image, self.where.value().kind == "whole"
+        too_large = image is not None and whole and large.is_large(image)
+        self.too_large.setVisible(too_large)
+        for box in (*self.keep.values(), self.all_planes):
+            box.setEnabled(not too_large)
         self.messages.show_notes(self.controller.notes)
         shown = self.controller.shown
         present = shown is not None and shown.layer in self._viewer.layers
