@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .devices import choose_device, is_out_of_memory
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message
+from .execution.maps import half
 from .instances import LabelSettings, features, label_plane
 from .network import STAGES
 from .prediction import Plan, Predictor
@@ -156,7 +157,7 @@ class _Job:
     ) -> NDArray[np.int32]:
         """Keep what is wanted of a plane's maps, and label it."""
         k = predictor.classes
-        probabilities = maps[:k].astype(np.float16)
+        probabilities = half(maps[:k])
         if self.probabilities is not None:
             self.stack.view(self.probabilities, number)[...] = probabilities
         if predictor.stages:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..events import Event, Message
+from ..execution.maps import half
 from ..instances import LabelSettings, foreground
 from ..prediction import Predictor
 from ..scaling import resample_part
@@ -116,9 +117,15 @@ class BlockPredictor:
         y, x0 = need[0] - origin[0], need[1] - origin[1]
         maps = stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
         source = layout.source
-        return resample_part(
-            maps, (need[0], need[1]), layout.spans(block.box), source.working_shape, source.shape
-        ).astype(np.float16)
+        return half(
+            resample_part(
+                maps,
+                (need[0], need[1]),
+                layout.spans(block.box),
+                source.working_shape,
+                source.shape,
+            )
+        )
 
     def _values(
         self,
