@@ -66,6 +66,27 @@ def test_a_region_is_the_same_either_way(
     assert "does not lie in the image" in capsys.readouterr().err
 
 
+def test_measurements_are_written_beside_the_result(
+    image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = ("--threshold", "0.4", "--save", "table,geojson")
+    out, region = tmp_path / "out.ome.zarr", ("--region", "10,5,37,41")
+    assert segment(image_file, out, model_file, *save, *region) == 0
+    assert "), out_outlines.geojson, out_table.csv\n" in capsys.readouterr().out
+    assert segment(image_file, tmp_path / "dir", model_file, *save, *region) == 0
+    header, *rows = (tmp_path / "out_table.csv").read_text().splitlines()
+    expected = (tmp_path / "dir" / "big_table.csv").read_text().splitlines()
+    assert header == expected[0]
+    assert "intensity_mean_2" in header
+    assert len(rows) == len(expected) - 1 > 0
+    column = header.split(",").index("bbox_y0_px")
+    starts = [[int(row.split(",")[column]) for row in table] for table in (rows, expected[1:])]
+    assert sorted(starts[0]) == sorted(starts[1])
+    assert min(starts[0]) >= 10
+    assert segment(image_file, out, model_file, *save, *region, "--resume") == 0
+    assert "complete already" in capsys.readouterr().err
+
+
 def test_what_exists_is_gone_on_with_or_replaced_only_if_asked(
     image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,7 +119,7 @@ def test_a_dry_run_tells_and_writes_nothing(
     [
         ("folder", ["--dry-run"]),
         ("folder", ["--skip-empty"]),
-        ("out.zarr", ["--save", "table"]),
+        ("out.zarr", ["--save", "table,probabilities"]),
         ("out.zarr", ["--link", "z"]),
     ],
 )

@@ -112,6 +112,7 @@ def segment_to_zarr(
     model: str | Path | Model = "nuclei",
     device: str = "auto",
     *,
+    save: str | Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     blocks: BlockOptions | None = None,
@@ -132,8 +133,13 @@ def segment_to_zarr(
     output
         The OME-Zarr folder to write. Until it is complete, it holds working files of up to
         2 bytes a class and pixel and 4 more.
+    save
+        What to write beside the result: ``"table"``, ``"geojson"``, ``"rois"``. Of
+        ``cells.ome.zarr`` these are ``cells_table.csv``, ``cells_outlines.geojson`` and
+        ``cells_rois.zip``. The outlines of classes are cut at the blocks' sides.
     resume
-        Go on with a result that was interrupted; there need not be one.
+        Go on with a result that was interrupted; there need not be one. A complete one is
+        measured, if ``save`` asks for files that are not there.
     overwrite
         Replace a result that exists.
     blocks
@@ -149,7 +155,7 @@ def segment_to_zarr(
     Returns
     -------
     ZarrResult
-        With ``labels``, a zarr array, ``count``, ``skipped`` and ``messages``.
+        With ``labels``, a zarr array, ``count``, ``skipped``, ``saved`` and ``messages``.
 
     Raises
     ------
@@ -161,6 +167,8 @@ def segment_to_zarr(
         scheduler does not answer.
     """
     loaded = ready(model, progress, on_event)
+    image = read_image(image) if isinstance(image, (str, Path)) else image
+    names = image.channel_names if isinstance(image, ImageFile) else ()
     array, sizes, options = _opened(image, options, output)
     resolved = resolve_options(loaded.card, device=device, **options)
     work = job.segment_to_zarr(
@@ -170,6 +178,8 @@ def segment_to_zarr(
         resolved,
         blocks,
         sizes=sizes,
+        channel_names=names,
+        save=(save,) if isinstance(save, str) else tuple(save),
         resume=resume,
         overwrite=overwrite,
         scheduler=scheduler,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..engine.batch.kinds import MEASURES
 from .common import FAILED, Messages, UsageError, labelling_options
 
 _ONLY = {"dry_run": "--dry-run", "skip_empty": "--skip-empty", "scheduler": "--scheduler"}
@@ -48,8 +49,12 @@ def wanted(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace) -> int:
     """Segment one image; return 0 if it is done, or would fit."""
-    if arguments.save:
-        raise UsageError("A .zarr result holds labels only: leave out --save.")
+    maps = [kind for kind in arguments.save if kind not in MEASURES]
+    if maps:
+        raise UsageError(
+            f"A .zarr result has no maps: of --save leave out {', '.join(maps)} (there are "
+            f"{', '.join(MEASURES)})."
+        )
     if arguments.link in ("z", "t"):
         raise UsageError("Objects are not linked in a .zarr result: leave out --link.")
     if arguments.scheduler and arguments.dry_run:
@@ -80,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             image,
             arguments.output,
             model,
+            save=arguments.save,
             resume=arguments.existing == "resume",
             overwrite=arguments.existing == "replace",
             blocks=blocks,
@@ -88,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
             **options,
         )
     if not arguments.quiet:
-        print(f"{images[0]} -> {result.path} ({result.text})", flush=True)
+        files = "".join(f", {path.name}" for path in result.saved.values())
+        print(f"{images[0]} -> {result.path} ({result.text}){files}", flush=True)
     return 0
 
 

@@ -151,15 +151,17 @@ class Planes:
             return np.tensordot(weights, out, 1)[None].astype(np.float32)
         return np.repeat(out, self.in_channels, axis=0) if len(out) < self.in_channels else out
 
-    def values(self, i: int) -> NDArray[Any]:
+    def values(self, i: int, window: tuple[slice, slice] | None = None) -> NDArray[Any]:
         """Return :attr:`channels` of plane ``i`` as (C, H, W), with the image's own values.
+
+        Of a ``window`` (rows, columns) nothing else is read.
 
         Raises
         ------
         InputError
             If the image's source cannot be read.
         """
-        return np.stack(self._source(i, None))
+        return np.stack(self._source(i, window))
 
     def _source(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
         try:

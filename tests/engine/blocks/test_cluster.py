@@ -285,6 +285,13 @@ def test_on_the_command_line_an_image_is_opened_by_the_workers(
     )
     assert main([*command, "there.zarr", *cluster, "--resume"]) == 0
     assert "complete already" in capsys.readouterr().err
+    save = ["--resume", "--save", "table,geojson"]
+    assert main([*command, "here.zarr", *save]) == 0
+    assert main([*command, "there.zarr", *cluster, *save]) == 0
+    for ending in ("_table.csv", "_outlines.geojson"):
+        there = (tmp_path / f"there{ending}").read_bytes()
+        assert there == (tmp_path / f"here{ending}").read_bytes()
+        assert there.count(b"\n") > 2
     assert main([*command, "other.zarr", *cluster, "--dry-run"]) == 2
     assert main([*command, "folder", *cluster]) == 2
 

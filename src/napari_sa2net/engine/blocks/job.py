@@ -33,6 +33,7 @@ from .phases import (
 from .plan import Block, BlockOptions, BlockWritten
 from .probabilities import TileCount, TileReady, forget_tiles
 from .result import BlockDone, ZarrResult, finished_result
+from .saving import Saving
 from .setup import Setup, explained
 from .source import Source, TileLayout
 from .statistics import Collector, Statistics
@@ -51,6 +52,8 @@ def segment_to_zarr(
     blocks: BlockOptions | None = None,
     *,
     sizes: Mapping[str, float] | None = None,
+    channel_names: Sequence[str] = (),
+    save: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     scheduler: str | None = None,
@@ -76,9 +79,15 @@ def segment_to_zarr(
     blocks
         How the work is cut up.
     sizes
-        Size of a step along ``Z``, ``Y``, ``X`` in µm, for the result's description.
+        Size of a step along ``Z``, ``Y``, ``X`` in µm, for the result's description and
+        the table.
+    channel_names
+        Names of the image's channels, for the table.
+    save
+        Of :data:`~napari_sa2net.engine.batch.kinds.MEASURES`, what to write beside the result.
+        The outlines of classes are cut at the blocks' borders.
     resume
-        Go on with an unfinished result, if there is one.
+        Go on with an unfinished result, if there is one, or measure a finished one.
     overwrite
         Replace a result that exists.
     scheduler
@@ -106,19 +115,29 @@ def segment_to_zarr(
     DeviceError
         If the device is not there, fails, or has too little memory.
     SA2NetError
-        If the output cannot be written.
+        If the output cannot be written, or a package is missing for what is wanted.
     """
     setup = Setup(image, output, model, options or SegmentOptions(), blocks or BlockOptions())
+    saving = Saving(setup, save, dict(sizes or {}), channel_names)
     with explained(setup.store.path), closing(_runner(setup, scheduler)) as runner:
+        known = saving.check(overwrite)
         fresh = setup.begin(resume, overwrite)
-        if setup.store.finished():
+        if overwrite:
+            yield from saving.replace(known)
+        finished = setup.store.finished()
+        if finished:
             yield Message(f"{setup.store.path} is complete already.")
-            return finished_result(setup.store)
+            saving.only_missing()
+            if not saving.targets:
+                setup.store.tidy()
+                return finished_result(setup.store)
         run = setup.store.begin_run()
         try:
-            job = _Job(setup, runner, order, show)
-            yield job.say(f"Running on {_begun(setup, runner, run, fresh)}")
-            yield from job.run(dict(sizes or {}))
+            job = _Job(setup, runner, saving, order, show)
+            running = f"Running on {_begun(setup, runner, run, fresh)}"
+            yield Message(running) if finished else job.say(running)
+            saving.claim()
+            yield from job.measure() if finished else job.run()
         finally:
             setup.store.end_run(run)
         return finished_result(setup.store)
@@ -146,16 +165,19 @@ def _begun(setup: Setup, runner: Runner, run: str, fresh: bool) -> str:
 class _Job:
     """One run: what was resolved, and the phases one after the other."""
 
-    def __init__(self, setup: Setup, runner: Runner, order: Order | None, show: bool) -> None:
+    def __init__(
+        self, setup: Setup, runner: Runner, saving: Saving, order: Order | None, show: bool
+    ) -> None:
         self.setup, self.store, self.runner = setup, setup.store, runner
-        self.order = order
+        self.saving, self.order = saving, order
         self.grid, self.pyramid, self.stack = setup.grid, setup.pyramid, setup.stack
         self.shown = Shown(self.stack, self.pyramid, every_level=show)
         self.work = Work(setup.store, setup.grid, setup.rules, setup.blocks.largest)
         self.messages: list[str] = []
         self.done = 0
 
-    def run(self, sizes: dict[str, float]) -> Generator[Event, None, None]:
+    def run(self) -> Generator[Event, None, None]:
+        """Do all that is not done yet."""
         if self.setup.zoom_text:
             yield self.say(self.setup.zoom_text)
         if self.setup.options.region is not None and is_sampled(self.setup.preparation):
@@ -165,12 +187,26 @@ class _Job:
         yield from self._predict(layouts)
         joined = self.work.join()
         if joined.huge.any():
-            yield self.say(self._huge_text(int(joined.huge.sum())), warning=True)
+            yield self.say(self.work.huge_text(int(joined.huge.sum())), warning=True)
         if self.setup.rules.by_distance:
             yield from self._measure(joined)
         yield from self._label(joined)
         yield from self._shrink()
-        yield from self._finish(sizes, layouts)
+        yield from self._save()
+        yield from self._finish(layouts)
+
+    def measure(self) -> Generator[Event, None, None]:
+        """Measure a finished result."""
+        self.done = self._total - self.saving.steps
+        yield from self._save()
+        made = self.store.attributes()[ATTRIBUTE]
+        told = list(dict.fromkeys([*made["messages"], *self.messages]))
+        made |= {"saved": self.saving.saved(), "messages": told}
+        self.store.finish({ATTRIBUTE: made})
+
+    def _save(self) -> Generator[Event, None, None]:
+        """Write what is wanted beside the result."""
+        yield from self.saving.run(self.work, self._each, self.say)
 
     def _each(
         self, phase: Phase, blocks: Iterable[Block], *, ordered: bool = True
@@ -211,7 +247,8 @@ class _Job:
         coarser = sum(
             len(self.pyramid.grid(level, side, chosen)) for level in range(1, self.pyramid.count)
         )
-        return (2 + self.work.rules.by_distance) * len(self.grid) + coarser
+        labelling = (2 + self.work.rules.by_distance) * len(self.grid)
+        return labelling + coarser + self.saving.steps
 
     def _normalise(self) -> Generator[Event, None, list[TileLayout]]:
         """Look at all values of each plane; return the planes' tiles."""
@@ -320,9 +357,7 @@ class _Job:
             grid = self.pyramid.grid(level, self.grid.side, self.setup.numbers)
             yield from self._each(Shrink(self.work, self.stack, level), grid)
 
-    def _finish(
-        self, sizes: dict[str, float], layouts: list[TileLayout]
-    ) -> Generator[Event, None, None]:
+    def _finish(self, layouts: list[TileLayout]) -> Generator[Event, None, None]:
         """Describe the result, and remove the working files."""
         from ... import __version__
 
@@ -344,21 +379,11 @@ class _Job:
             "tiles": tiles,
             "skipped_tiles": skipped,
             "messages": self.messages,
+            "saved": self.saving.saved(),
         }
-        known = {letter: size for letter, size in sizes.items() if letter in self.pyramid.axes}
+        sizes = self.saving.sizes.items()
+        known = {letter: size for letter, size in sizes if letter in self.pyramid.axes}
         self.store.finish({**self.pyramid.attributes(known, colors, "labels"), ATTRIBUTE: made})
-
-    def _huge_text(self, count: int) -> str:
-        pieces = (
-            "Holes in them are filled only where they lie in one block."
-            if self.work.rules.settings.result == "classes"
-            else "Objects in them are cut at the blocks' borders."
-        )
-        return (
-            f"{count} connected part(s) of the foreground cover more than "
-            f"{self.setup.blocks.largest / 1e6:.1f} megapixels and were labelled block by block. "
-            f"{pieces} A higher threshold takes them apart; larger blocks take more memory."
-        )
 
     def say(self, text: str, warning: bool = False) -> Message:
         self.messages.append(text)

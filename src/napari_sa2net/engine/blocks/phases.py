@@ -20,6 +20,7 @@ from ..prediction import Plan, Predictor
 from ..preparation import Preparation
 from ..segmentation import SegmentOptions
 from .joining import Joined
+from .measuring import Measuring
 from .plan import Block
 from .probabilities import BlockPredictor, first_block
 from .pyramid import Pyramid, shrink
@@ -271,4 +272,31 @@ class Shrink(Phase):
         """Write the level."""
         source, target = (self.store.level(level) for level in (self.level - 1, self.level))
         shrink(source, target, block, self.stack.index(block.plane))
+        return {}
+
+
+@dataclass(frozen=True)
+class _OfObjects(Phase):
+    """A phase that tells of the finished labels' objects."""
+
+    measuring: Measuring
+
+
+@dataclass(frozen=True)
+class Sum(_OfObjects):
+    """Add up the pixels of a block's objects."""
+
+    def do(self, block: Block) -> dict[str, Any]:
+        """Write the sums into a file."""
+        self.measuring.add_up(block)
+        return {}
+
+
+@dataclass(frozen=True)
+class Trace(_OfObjects):
+    """Outline the objects that a block was given."""
+
+    def do(self, block: Block) -> dict[str, Any]:
+        """Write the outlines into a file."""
+        self.measuring.trace(block)
         return {}

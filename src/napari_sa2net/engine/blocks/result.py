@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..batch.kinds import ENDINGS
 from ..events import Progress
+from ..image_file import stem
 from .store import ATTRIBUTE, Store, import_zarr
 
 
@@ -15,7 +18,8 @@ class BlockDone(Progress):
     """A block has gone through a phase."""
 
     phase: str = ""
-    """``normalise``, ``measure``, ``label``, ``relabel``, or ``pyramid-1`` and so on."""
+    """``normalise``, ``measure``, ``label``, ``relabel``, ``pyramid-1`` and so on, ``sum``,
+    ``trace``."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class ZarrResult:
     """Tiles that were left out because there is nothing in them."""
     messages: tuple[str, ...] = ()
     """What a person should know: choices, fallbacks, warnings."""
+    saved: Mapping[str, Path] = field(default_factory=dict)
+    """The files beside it by their kind: ``table``, ``geojson``, ``rois``."""
 
     @property
     def text(self) -> str:
@@ -58,4 +64,10 @@ def finished_result(store: Store) -> ZarrResult:
         made["tiles"],
         made["skipped_tiles"],
         tuple(made["messages"]),
+        {kind: beside(store.path, kind) for kind in made.get("saved", ())},
     )
+
+
+def beside(path: Path, kind: str) -> Path:
+    """Return the file of a kind, beside the result and named as beside an image."""
+    return path.with_name(f"{stem(path)}{ENDINGS[kind]}")

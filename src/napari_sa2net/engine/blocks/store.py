@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,24 @@ class Store:
         return None
 
     def finished(self) -> bool:
-        """Tell whether a result is complete."""
-        return self.identity() is not None and not self.work.exists()
+        """Tell whether a result is complete; it may be being measured."""
+        return self.identity() is not None and not (self.work / "job.json").exists()
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of a finished result."""
         content = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
         return dict(content["attributes"])
+
+    def claimed(self) -> set[str]:
+        """Return the kinds of files beside the result that belong to it, or are to be made."""
+        kinds = (self.read_json("claimed.json") or {}).get("kinds", [])
+        if self.finished():
+            kinds = [*kinds, *self.attributes()[ATTRIBUTE].get("saved", ())]
+        return set(kinds)
+
+    def claim(self, kinds: Iterable[str]) -> None:
+        """Note the kinds of files that belong to the result from now on."""
+        self.write_json("claimed.json", {"kinds": sorted(kinds)})
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Make the folder and write down what is to be made."""
@@ -136,8 +147,15 @@ class Store:
         zarr = import_zarr()
         group = zarr.open_group(str(self.path), mode="r+")
         group.attrs.update(attributes)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the working files, if there are any."""
+        if not self.work.exists():
+            return
         # What tells that the result is unfinished goes first, in one step.
         rubbish = self.path / f"{WORK}-done"
+        shutil.rmtree(rubbish, ignore_errors=True)
         os.replace(self.work, rubbish)
         shutil.rmtree(rubbish, ignore_errors=True)
 
@@ -202,6 +220,19 @@ class Store:
         except OSError:
             return None
 
+    def need_json(self, name: str) -> dict[str, Any]:
+        """Return what was written.
+
+        Raises
+        ------
+        SA2NetError
+            If it is not there.
+        """
+        content = self.read_json(name)
+        if content is None:
+            raise self._missing(name)
+        return content
+
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Write small arrays into one file, at once or not at all."""
         path = self.work / f"{name}.npz"
@@ -229,11 +260,14 @@ class Store:
         """
         arrays = self.read_arrays(name)
         if arrays is None:
-            raise SA2NetError(
-                f"The working file {name} of {self.path} is missing: begin again with "
-                "--overwrite (overwrite=True)."
-            )
+            raise self._missing(name)
         return arrays
+
+    def _missing(self, name: str) -> SA2NetError:
+        return SA2NetError(
+            f"The working file {name} of {self.path} is missing: begin again with --overwrite "
+            "(overwrite=True)."
+        )
 
     def remove_arrays(self, name: str) -> None:
         """Remove a file of arrays, if it is there."""

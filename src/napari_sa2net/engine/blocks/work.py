@@ -64,6 +64,19 @@ class Work:
     def _borders(self, number: int) -> BorderParts:
         return BorderParts.from_arrays(self.store.need_arrays(f"borders/{number}"))
 
+    def huge_text(self, count: int) -> str:
+        """Tell that some parts are too large to be labelled at once."""
+        pieces = (
+            "Holes in them are filled only where they lie in one block."
+            if self.rules.settings.result == "classes"
+            else "Objects in them are cut at the blocks' borders."
+        )
+        return (
+            f"{count} connected part(s) of the foreground cover more than "
+            f"{self.largest / 1e6:.1f} megapixels and were labelled block by block. {pieces} A "
+            "higher threshold takes them apart; larger blocks take more memory."
+        )
+
     def measure(self, block: Block, joined: Joined) -> NDArray[np.float32]:
         """Return the radii of the objects of a block's own parts."""
         window = self.grid.with_margin(block.box, 1)

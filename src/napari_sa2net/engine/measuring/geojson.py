@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +11,52 @@ from ..cards import ClassInfo
 from ..events import Event, Progress
 from ..files import replacing
 from .objects import Objects
-from .outlines import Outline, Polygon, plane_outlines
+from .outlines import Outline, Part, Polygon, planes_of
 
 EVERY_CHANNEL = -1
 """QuPath's number of no channel in particular."""
 
 
-def write_geojson(path: str | Path, objects: Objects) -> Generator[Event, None, Path]:
-    """Write the outlines of objects as a GeoJSON FeatureCollection, a plane at a time.
+def write_geojson(
+    path: str | Path, objects: Objects, parts: Sequence[Part] | None = None
+) -> Generator[Event, None, Path]:
+    """Write the outlines of objects as a GeoJSON FeatureCollection, a part at a time.
 
     Coordinates are pixels; the corner of the first pixel is (0, 0). Every object of a plane is
     a feature with its number as ``name``, and with the name and colour of its class. Objects
     become detections in QuPath, regions of a class annotations. QuPath's ``plane`` tells Z and
     time. An existing file is replaced, only when the new one is complete.
 
+    Parameters
+    ----------
+    path
+        The file to write.
+    objects
+        What the outlines' numbers stand for.
+    parts
+        The outlines; those of all planes, traced now, if not given.
+
     Yields
     ------
     Event
-        A :class:`Progress` after each plane.
+        A :class:`Progress` after each part.
 
     Raises
     ------
     SA2NetError
         If the file cannot be written; nothing is left behind then.
     """
-    path, count = Path(path), len(objects.stack)
+    path, parts = Path(path), planes_of(objects) if parts is None else parts
     with replacing(path) as partial, open(partial, "w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         comma = "\n"
-        for number in range(count):
-            for outline in plane_outlines(objects, number):
-                feature = _feature(outline, objects, objects.place(number))
+        for done, part in enumerate(parts, start=1):
+            place = objects.place(part.plane)
+            for outline in part.outlines:
+                feature = _feature(outline, objects, place)
                 file.write(comma + json.dumps(feature, ensure_ascii=False))
                 comma = ",\n"
-            yield Progress(number + 1, count, "plane", "tracing outlines")
+            yield Progress(done, len(parts), "part", "writing outlines")
         file.write("\n]}\n")
     return path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,9 @@ class Objects:
         If the axes do not fit the labels.
     """
 
-    labels: NDArray[Any]
-    """Whole numbers over :attr:`axes`, 0 background."""
+    labels: Any
+    """Whole numbers over :attr:`axes`, 0 background: a NumPy array, or where only their shape
+    matters a zarr array."""
     axes: str
     """A letter of ``"TZYX"`` for each axis of the labels."""
     classes: tuple[ClassInfo, ...] = ()
@@ -119,7 +120,21 @@ def channels_of(
     if region is not None:
         sides = {"Y": slice(region[0], region[2]), "X": slice(region[1], region[3])}
         image = image[tuple(sides.get(letter, slice(None)) for letter in axes)]
-    count = int(image.shape[axes.index("C")]) if "C" in axes else 1
+    return all_channels(to_planes(image, axes, (0,), 1, rgb=rgb), rgb, names)
+
+
+def all_channels(planes: Planes, rgb: bool = False, names: Sequence[str] = ()) -> Channels:
+    """Return all channels of an image of which some may be read already.
+
+    Parameters
+    ----------
+    planes
+        Of any channels.
+    rgb, names
+        See :func:`channels_of`.
+    """
+    array = planes.arrays[0]
+    count = int(array.shape[planes.axes.index("C")]) if "C" in planes.axes else len(planes.arrays)
     if not any(names) and rgb and count in (3, 4):
         names = ("red", "green", "blue", "alpha")[:count]
     numbers = [str(number) for number in range(count)]
@@ -127,8 +142,8 @@ def channels_of(
     for number, given in zip(numbers, [*map(str, names), *[""] * count], strict=False):
         name = given.strip()
         unique.append(number if not name or name in (*unique, *numbers) else name)
-    planes = to_planes(image, axes, range(count), count, rgb=rgb)
-    return Channels(planes, tuple(unique))
+    everything = replace(planes, channels=tuple(range(count)), in_channels=count)
+    return Channels(everything, tuple(unique))
 
 
 def values_of(plane: NDArray[Any]) -> NDArray[Any]:

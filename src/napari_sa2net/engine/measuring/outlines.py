@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,23 @@ class Outline:
     """In the labels."""
     polygons: list[Polygon]
     """One for each part of the object whose pixels share edges."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the outlines of an image."""
+
+    plane: int
+    """The number of the plane they lie in."""
+    outlines: Iterable[Outline]
+    """Traced or read only as they are taken."""
+    mark: str = ""
+    """Added to the names of ROIs, where an object has outlines in several parts."""
+
+
+def planes_of(objects: Objects) -> list[Part]:
+    """Return the outlines of all planes, a part a plane."""
+    return [Part(number, plane_outlines(objects, number)) for number in range(len(objects.stack))]
 
 
 def plane_outlines(objects: Objects, plane: int) -> Iterator[Outline]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..errors import SA2NetError
 from ..events import Event, Progress
 from ..files import replacing
 from .objects import Objects
-from .outlines import Outline, plane_outlines
+from .outlines import Outline, Part, planes_of
 
 ROIS_EXTRA = 'pip install "napari-sa2net[rois]"'
 
@@ -37,18 +37,25 @@ def check_rois() -> None:
         ) from error
 
 
-def write_rois(path: str | Path, objects: Objects) -> Generator[Event, None, Path]:
-    """Write the outlines of objects as a zip file of ImageJ ROIs, a plane at a time.
+def write_rois(
+    path: str | Path, objects: Objects, parts: Sequence[Part] | None = None
+) -> Generator[Event, None, Path]:
+    """Write the outlines of objects as a zip file of ImageJ ROIs, a part at a time.
 
     Every object of a plane is a ROI: a polygon, or a composite one if it has holes or several
     parts. It carries the name of its class and its number, the class's colour, and its position
     along Z and time, if the image has these axes. An existing file is replaced, only when the
     new one is complete.
 
+    Parameters
+    ----------
+    path, objects, parts
+        See :func:`~napari_sa2net.engine.measuring.geojson.write_geojson`.
+
     Yields
     ------
     Event
-        A :class:`Progress` after each plane.
+        A :class:`Progress` after each part.
 
     Raises
     ------
@@ -56,18 +63,18 @@ def write_rois(path: str | Path, objects: Objects) -> Generator[Event, None, Pat
         If roifile is not installed, or the file cannot be written; nothing is left behind then.
     """
     check_rois()
-    path, count = Path(path), len(objects.stack)
+    path, parts = Path(path), planes_of(objects) if parts is None else parts
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
-        for number in range(count):
-            place = objects.place(number)
-            for outline in plane_outlines(objects, number):
-                roi = _roi(outline, objects, place)
+        for done, part in enumerate(parts, start=1):
+            place = objects.place(part.plane)
+            for outline in part.outlines:
+                roi = _roi(outline, objects, place, part.mark)
                 file.writestr(f"{roi.name}.roi", roi.tobytes())
-            yield Progress(number + 1, count, "plane", "tracing outlines")
+            yield Progress(done, len(parts), "part", "writing outlines")
     return path
 
 
-def _roi(outline: Outline, objects: Objects, place: dict[str, int]) -> Any:
+def _roi(outline: Outline, objects: Objects, place: dict[str, int], mark: str) -> Any:
     from roifile import ROI_TYPE, ImagejRoi
 
     rings = [ring for polygon in outline.polygons for ring in polygon]
@@ -89,7 +96,7 @@ def _roi(outline: Outline, objects: Objects, place: dict[str, int]) -> Any:
     roi.right, roi.bottom = (int(value) for value in corners.max(axis=0))
     info = objects.info(outline.number)
     where = "".join(f"_{letter.lower()}{place[letter] + 1}" for letter in "TZ" if letter in place)
-    roi.name = f"{_plain(info.name) or 'object'}_{outline.number}{where}"
+    roi.name = f"{_plain(info.name) or 'object'}_{outline.number}{where}{mark}"
     if info.name:
         roi.stroke_color = bytes((255, *bytes.fromhex(info.color[1:])))
     # Of a stack without other axes ImageJ knows the plane; otherwise Z and time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..errors import InputError
-from ..events import Event, Progress
+from ..events import Event, Progress, run
 from ..files import replacing
 from .objects import Channels, Objects, values_of
 
@@ -67,18 +67,12 @@ def measure(
     for number in range(len(stack)):
         plane = stack.view(objects.labels, number)
         values = None if channels is None else channels.planes.values(number)
-        part = _plane(plane, values, objects.origin)
-        rows = len(part["index"])
-        for letter in "TZ":
-            place = objects.place(number).get(letter, 0)
-            part[letter.lower()] = np.full(rows, place, np.int64)
-        parts.append(part)
+        parts.append(placed(_plane(plane, values, objects.origin), objects, number))
         yield Progress(number + 1, len(stack), "plane", "measuring")
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    table["z0"], table["z1"], table["cz"] = table["z"], table["z"] + 1, table["z"].astype(float)
     if objects.through_z:
         table = _through_z(table)
-    return _columns(table, objects, channels.names if channels else (), sizes or {})
+    return columns(table, objects, channels.names if channels else (), sizes or {})
 
 
 def write_table(path: str | Path, table: Table) -> Path:
@@ -89,11 +83,37 @@ def write_table(path: str | Path, table: Table) -> Path:
     SA2NetError
         If the file cannot be written; nothing is left behind then.
     """
+    return run(write_tables(path, [table], 1))
+
+
+def write_tables(
+    path: str | Path, tables: Iterable[Table], count: int
+) -> Generator[Event, None, Path]:
+    """Write the rows of ``count`` tables of the same columns into one file.
+
+    They are taken one after the other, so that only one of them is in memory. Otherwise as
+    :func:`write_table`.
+
+    Yields
+    ------
+    Event
+        A :class:`Progress` after each table.
+    """
     with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+        for done, table in enumerate(tables, start=1):
+            if done == 1:
+                writer.writerow(table)
+            writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+            yield Progress(done, count, "part", "writing the table")
     return Path(path)
+
+
+def placed(table: Table, objects: Objects, plane: int) -> Table:
+    """Return the measurements of a plane's objects, in pixels, with their place in the stack."""
+    place, rows = objects.place(plane), len(table["index"])
+    t, z = (np.full(rows, place.get(letter, 0), np.int64) for letter in "TZ")
+    return {**table, "t": t, "z": z, "z0": z, "z1": z + 1, "cz": z.astype(float)}
 
 
 def _plane(labels: NDArray[Any], values: NDArray[Any] | None, origin: tuple[int, int]) -> Table:
@@ -144,8 +164,17 @@ def _through_z(table: Table) -> Table:
     return joined
 
 
-def _columns(table: Table, objects: Objects, names: tuple[str, ...], sizes: Calibration) -> Table:
-    """Name the columns, and bring lengths to micrometres where their size is known."""
+def columns(table: Table, objects: Objects, names: tuple[str, ...], sizes: Calibration) -> Table:
+    """Return a table as :func:`measure` does: columns named, lengths in µm if that is known.
+
+    Parameters
+    ----------
+    table
+        What :func:`placed` returns, of one or several planes: a value, or for ``mean``, ``min``
+        and ``max`` (objects, channels), for each object.
+    names
+        Of the channels.
+    """
     classes = [objects.info(number) for number in table["index"].tolist()]
     out: Table = {
         "index": table["index"],
