@@ -377,10 +377,6 @@ def test_blocks_nearest_to_the_view_come_first(
     assert view.first(blocks).plane == 1
 
 
-MODEL = Path(stored.__file__).parents[2] / "engine" / "models" / "nuclei.safetensors"
-
-
-@pytest.mark.skipif(not MODEL.exists(), reason="the bundled model is not there")
 def test_the_real_engine_goes_on_by_itself(tmp_path: Path, real_image: Any) -> None:
     """With the same image, model and settings; what no layer shows is removed."""
     labelling = LabelSettings()

@@ -129,6 +129,6 @@ class OnnxBackend:
             if is_out_of_memory(RuntimeError(str(error))):
                 raise MemoryError(str(error)) from error
             raise DeviceError(
-                f"ONNX Runtime failed: {error}. Choose the backend torch instead."
+                f"ONNX Runtime failed: {error}. Choose the backend torch, or uninstall onnxruntime."
             ) from error
         return out

@@ -12,7 +12,7 @@ import inspect
 import io
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from .. import network as network_module
+from ..errors import SA2NetError
 from ..files import replacing
 from ..folders import cache_folder
 from ..network import STRIDE, SA2Net
@@ -115,7 +116,7 @@ def _graph(architecture: Architecture) -> bytes:
     except OSError:
         pass
     made = _without_weights(architecture)
-    _keep(path, lambda partial: partial.write_bytes(made))
+    _keep(path, made)
     return made
 
 
@@ -139,13 +140,13 @@ def _without_weights(architecture: Architecture) -> bytes:
     return made
 
 
-def _keep(path: Path, write: Callable[[Path], object]) -> None:
+def _keep(path: Path, content: bytes) -> None:
     """Write a file that only saves time: it is done without if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
-            write(partial)
-    except Exception:
+            partial.write_bytes(content)
+    except (OSError, SA2NetError):
         logger.warning("The graph could not be kept as %s", path, exc_info=True)
 
 
