@@ -137,8 +137,11 @@ def label_plane(
     """
     settings = settings or LabelSettings()
     labels, owners = split_parts(probabilities, settings, derived=derived)
-    labels = clean(labels, settings)
-    return owners[labels] if settings.result == "classes" else sequential(labels)
+    if settings.result == "classes":
+        return owners[clean(labels, settings)]
+    # As `clean` and then numbered, but in one pass: a person waits for this at a slider.
+    labels = sequential(labels, settings.min_size)
+    return fill_holes(labels) if settings.fill_holes else labels
 
 
 def split_parts(
@@ -167,8 +170,7 @@ def split_parts(
         return np.zeros(mask.shape, np.int32), np.zeros(1, np.int32)
     if derived and settings.result == "instances":
         if settings.split:
-            background = np.asarray(probabilities[0], dtype=np.float32)
-            interior = _interior_share(probabilities, paintable, background)
+            interior = _interior_share(probabilities, paintable, mask)
             labels = split_by_seeds(mask, interior, settings.seed_threshold, settings.seed_size)
         else:
             labels = label(mask)
@@ -326,13 +328,15 @@ def _components_of_classes(
 
 
 def _interior_share(
-    probabilities: NDArray[Any], paintable: tuple[int, ...], background: NDArray[np.float32]
+    probabilities: NDArray[Any], paintable: tuple[int, ...], mask: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return which share of the object probability is interior, not boundary."""
-    interior = np.zeros(background.shape, np.float32)
+    """Return which share of the object probability is interior, not boundary; 0 off the mask."""
+    share = np.zeros(int(mask.sum()), np.float32)
     for k in paintable:
-        interior += probabilities[k]
-    interior /= np.maximum(1 - background, np.float32(1e-6))
+        share += probabilities[k][mask]
+    share /= np.maximum(1 - probabilities[0][mask].astype(np.float32), np.float32(1e-6))
+    interior = np.zeros(mask.shape, np.float32)
+    interior[mask] = share
     return interior
 
 

@@ -68,6 +68,12 @@ class ChannelLayerNorm(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.onnx.is_in_onnx_export():
+            # Other programs have the channels first: their own operator needs them last.
+            centred = x - x.mean(1, keepdim=True)
+            deviation = torch.sqrt((centred * centred).mean(1, keepdim=True) + self.eps)
+            scale, shift = self.weight[:, None, None], self.bias[:, None, None]
+            return centred * torch.reciprocal(deviation) * scale + shift
         # A channels-last tensor is already laid out as (B, H, W, C): the permutes are views.
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 

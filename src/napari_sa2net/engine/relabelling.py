@@ -98,7 +98,10 @@ def put_plane(
     if settings.result == "classes":
         stack.view(labels, number)[...] = plane
         return 0
-    stack.view(labels, number)[...] = np.where(plane > 0, plane + np.int32(count), 0)
+    if count == 0:
+        stack.view(labels, number)[...] = plane
+    else:
+        stack.view(labels, number)[...] = np.where(plane > 0, plane + np.int32(count), 0)
     return count + int(plane.max(initial=0))
 
 

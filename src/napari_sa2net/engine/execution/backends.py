@@ -115,6 +115,7 @@ class OnnxBackend:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        options.enable_mem_pattern = False  # takes half as much again, and saves no time
         self._session: Any = onnxruntime.InferenceSession(
             with_weights(folded(network), everything),
             options,

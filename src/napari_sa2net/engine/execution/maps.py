@@ -18,6 +18,10 @@ def probabilities(logits: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         p = torch.sigmoid(logits)
         return torch.cat([1 - p, p], dim=1)
+    if torch.onnx.is_in_onnx_export():
+        # A softmax over anything but the last axis is slow there.
+        powers = torch.exp(logits - logits.amax(dim=1, keepdim=True))
+        return powers / powers.sum(dim=1, keepdim=True)
     return torch.softmax(logits, dim=1)
 
 
