@@ -275,6 +275,11 @@ def main() -> None:
         "--out", type=Path, default=Path("paper.json"), help="what is in it is not run again"
     )
     arguments = parser.parse_args()
+    if not arguments.out.suffix:
+        parser.error(
+            f"--out: give the name of a file, as {arguments.out}.json: the models go into the "
+            "folder of that name without its ending"
+        )
     chosen_sets = arguments.data_set or list(PUBLISHED)
     device = choose_device(arguments.device).device
     given = {key: getattr(arguments, key) for key in ON_CPU}

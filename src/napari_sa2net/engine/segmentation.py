@@ -31,7 +31,7 @@ LARGE = 10**9
 """Maps of more bytes than this are warned of."""
 
 
-TILES = ((16, 768), (math.inf, 512))
+TILES = ((16, 736), (math.inf, 512))
 """Longest side of a tile in pixels for models up to a width. A tile takes about 1 GB."""
 
 
