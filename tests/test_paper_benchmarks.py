@@ -169,6 +169,16 @@ def test_the_papers_protocol_end_to_end(
     assert {path: path.stat().st_mtime_ns for path in (out.parent / "paper").iterdir()} == kept
 
 
+def test_results_need_a_file_beside_the_models(
+    bench: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit):
+        run_main(bench("paper"), monkeypatch, "--data", data, "--out", tmp_path / "paper")
+    assert "paper.json" in capsys.readouterr().err
+    assert not (tmp_path / "paper").exists()
+
+
 def test_a_training_image_is_no_test_image(bench: Any, data: Path, tmp_path: Path) -> None:
     paper = bench("paper")
     write_discs(tmp_path / "test", ["t1"], value=180)

@@ -159,5 +159,5 @@ def _sizes(labels: Labels) -> NDArray[np.intp]:
 
 
 def _renumber(labels: Labels, numbers: Labels) -> Labels:
-    """Replace each label by its entry in ``numbers``; a third of the time of ``numbers[labels]``."""
+    """Replace each label by its entry in ``numbers``, in a third of the time of indexing."""
     return numbers.take(labels)
