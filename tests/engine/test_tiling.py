@@ -18,13 +18,26 @@ def test_tiles_of_an_identity_give_the_plane(
     shape: tuple[int, int], tile: int, discard: int, blend: int
 ) -> None:
     plane = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
-    stitcher = Stitcher(2, shape)
+    stitcher = Stitcher(2, (0, 0, *shape))
     grid = tile_grid(shape, tile, discard, blend)
     for part in grid:
         assert not stitcher.covers(part)
         stitcher.add(part, plane[:, part.slices[0], part.slices[1]])
     assert all(stitcher.covers(part) for part in grid)
     np.testing.assert_allclose(stitcher.result(), plane, atol=1e-6)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 100, 90), (37, 50, 41, 336), (500, 100, 640, 300)])
+def test_a_part_is_stitched_as_in_the_plane(box: tuple[int, int, int, int]) -> None:
+    shape = (640, 336)
+    random = np.random.default_rng(0)
+    whole, part = Stitcher(2, (0, 0, *shape)), Stitcher(2, box)
+    for tile in tile_grid(shape, 128, 16, 32):
+        values = random.random((2, 128, 128)).astype(np.float32)
+        whole.add(tile, values)
+        part.add(tile, values)  # most of them lie elsewhere
+    y0, x0, y1, x1 = box
+    np.testing.assert_array_equal(part.result(), whole.result()[:, y0:y1, x0:x1])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -65,21 +78,21 @@ def test_tiles_are_no_longer_than_their_number_needs(
 
 def test_what_lies_in_the_discarded_border_has_no_influence() -> None:
     shape = (256, 256)
-    stitcher = Stitcher(1, shape)
+    stitcher = Stitcher(1, (0, 0, *shape))
     for part in tile_grid(shape, 128, 32, 16):
         values = np.full((1, 128, 128), np.nan, np.float32)
-        inner = part.core_in_tile
-        values[:, inner[0], inner[1]] = 1
+        (y0, y1), (x0, x1), top, left = part.core_y, part.core_x, part.y[0], part.x[0]
+        values[:, y0 - top : y1 - top, x0 - left : x1 - left] = 1
         stitcher.add(part, values)
     np.testing.assert_allclose(stitcher.result(), 1, atol=1e-6)
 
 
 def test_neighbours_fade_into_each_other() -> None:
-    stitcher = Stitcher(1, (16, 128))
+    stitcher = Stitcher(1, (0, 0, 10, 120))
     first, second = tile_grid((16, 128), 96, 0, 64)
     stitcher.add(first, np.zeros((1, 16, 96), np.float32))
     stitcher.add(second, np.ones((1, 16, 96), np.float32))
-    row = stitcher.result((10, 120))[0, 3]
+    row = stitcher.result()[0, 3]
     assert row.shape == (120,)
     assert not row[:32].any()
     assert (row[96:] == 1).all()
@@ -89,7 +102,7 @@ def test_neighbours_fade_into_each_other() -> None:
 
 def test_grids_can_be_mixed() -> None:
     plane = np.random.default_rng(0).random((1, 256, 256)).astype(np.float32)
-    stitcher = Stitcher(1, (256, 256))
+    stitcher = Stitcher(1, (0, 0, 256, 256))
     first = tile_grid((256, 256), 128, 16, 16)[0]
     stitcher.add(first, plane[:, first.slices[0], first.slices[1]])
     todo = [part for part in tile_grid((256, 256), 64, 0, 16) if not stitcher.covers(part)]

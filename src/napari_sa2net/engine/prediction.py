@@ -207,11 +207,7 @@ class Predictor:
         ndarray
             (maps, h, w) of the part.
         """
-        # No tile that the part needs reaches beyond this, however small tiles become.
-        reach = self.plan.asked_tile
-        origin = max(0, need[0] - reach), max(0, need[1] - reach)
-        end = min(shape[0], need[2] + reach), min(shape[1], need[3] + reach)
-        stitcher = Stitcher(self.maps, (end[0] - origin[0], end[1] - origin[1]))
+        stitcher = Stitcher(self.maps, need)
         grid = self.plan.grid(shape, need)
         todo = deque(grid)
         x, corner = _read(read, grid)
@@ -223,15 +219,14 @@ class Predictor:
                 yield Message(self.messages[-1], warning=True)
                 grid = self.plan.grid(shape, need)
                 x, corner = _read(read, grid)
-                todo = deque(t for t in grid if not stitcher.covers(t.seen_from(*origin)))
+                todo = deque(tile for tile in grid if not stitcher.covers(tile))
                 continue
             total = self.done + len(chunk) + len(todo) + later * len(grid)
             for tile, value in zip(chunk, values, strict=True):
-                stitcher.add(tile.seen_from(*origin), value)
+                stitcher.add(tile, value)
                 self.done += 1
                 yield TileDone(self.done, total, plane=number)
-        y, x0 = need[0] - origin[0], need[1] - origin[1]
-        return stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
+        return stitcher.result()
 
     def attempt(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32] | None:
         """Return the maps (B, maps, h, w) of the tiles, or None if memory ran out."""

@@ -10,6 +10,7 @@ into its neighbour. The border of the plane itself is never discarded.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,19 +43,6 @@ class Tile:
     def slices(self) -> tuple[slice, slice]:
         """Where the tile lies in the plane."""
         return slice(*self.y), slice(*self.x)
-
-    @property
-    def core(self) -> tuple[slice, slice]:
-        """Where the tile's core lies in the plane."""
-        return slice(*self.core_y), slice(*self.core_x)
-
-    @property
-    def core_in_tile(self) -> tuple[slice, slice]:
-        """Where the core lies in the tile."""
-        return (
-            slice(self.core_y[0] - self.y[0], self.core_y[1] - self.y[0]),
-            slice(self.core_x[0] - self.x[0], self.core_x[1] - self.x[0]),
-        )
 
     def seen_from(self, y: int, x: int) -> Tile:
         """Return the tile in pixels of a part of the plane that starts at (y, x)."""
@@ -215,7 +203,7 @@ def blend_window(length: int, fade: tuple[int, int]) -> NDArray[np.float32]:
 
 
 class Stitcher:
-    """Adds the results of tiles up to the result of the plane.
+    """Adds the results of tiles up to the result of the plane, or of a part of it.
 
     Tiles of different grids may be mixed: each pixel is the weighted mean of all that was
     added there.
@@ -224,35 +212,54 @@ class Stitcher:
     ----------
     channels
         Number of maps.
-    shape
-        Height and width of the padded plane.
+    box
+        The part of the padded plane; what tiles say beyond it is left out.
     """
 
-    def __init__(self, channels: int, shape: tuple[int, int]) -> None:
+    def __init__(self, channels: int, box: Box) -> None:
+        self._box = box
+        shape = box[2] - box[0], box[3] - box[1]
         self._sum = np.zeros((channels, *shape), np.float32)
         self._weight = np.zeros(shape, np.float32)
 
     def add(self, tile: Tile, values: NDArray[np.float32]) -> None:
         """Add the result (channels, height, width) of a tile."""
+        rows, columns = self._common(tile)
         window = np.outer(
-            blend_window(tile.core_y[1] - tile.core_y[0], tile.fade_y),
-            blend_window(tile.core_x[1] - tile.core_x[0], tile.fade_x),
+            _part(tile.core_y, tile.fade_y, rows), _part(tile.core_x, tile.fade_x, columns)
         )
-        inner, core = tile.core_in_tile, tile.core
-        self._sum[:, core[0], core[1]] += values[:, inner[0], inner[1]] * window
-        self._weight[core] += window
+        target = self._within(rows, columns)
+        inner = (
+            slice(rows[0] - tile.y[0], rows[1] - tile.y[0]),
+            slice(columns[0] - tile.x[0], columns[1] - tile.x[0]),
+        )
+        self._sum[:, target[0], target[1]] += values[:, inner[0], inner[1]] * window
+        self._weight[target] += window
 
     def covers(self, tile: Tile) -> bool:
-        """Tell whether every pixel of the tile's core already has a result."""
-        return bool((self._weight[tile.core] > 0).all())
+        """Tell whether every pixel of the tile's core, here, already has a result."""
+        return bool((self._weight[self._within(*self._common(tile))] > 0).all())
 
-    def result(self, shape: tuple[int, int] | None = None) -> NDArray[np.float32]:
-        """Return the maps (channels, height, width), cropped to ``shape``.
+    def result(self) -> NDArray[np.float32]:
+        """Return the maps (channels, height, width) of the part.
 
         The stitcher's own memory is used for it: add nothing afterwards.
         """
-        height, width = shape or self._weight.shape
-        total = self._sum[:, :height, :width]
-        weight = self._weight[:height, :width]
-        np.divide(total, weight, out=total, where=weight > 0)
-        return total
+        np.divide(self._sum, self._weight, out=self._sum, where=self._weight > 0)
+        return self._sum
+
+    def _common(self, tile: Tile) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the rows and columns of the plane that a core and the part share."""
+        y0, x0, y1, x1 = self._box
+        rows = max(tile.core_y[0], y0), min(tile.core_y[1], y1)
+        columns = max(tile.core_x[0], x0), min(tile.core_x[1], x1)
+        return (rows[0], max(rows)), (columns[0], max(columns))
+
+    def _within(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[slice, slice]:
+        y, x = self._box[:2]
+        return slice(rows[0] - y, rows[1] - y), slice(columns[0] - x, columns[1] - x)
+
+
+def _part(core: tuple[int, int], fade: tuple[int, int], span: tuple[int, int]) -> NDArray[Any]:
+    """Return the weights of a part of a core along one side."""
+    return blend_window(core[1] - core[0], fade)[span[0] - core[0] : span[1] - core[0]]

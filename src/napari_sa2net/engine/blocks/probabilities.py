@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,30 +93,28 @@ class BlockPredictor:
         """Return the probabilities (K, h, w) of a block; an event a tile."""
         self.skipped = set()
         need = layout.needed(block.box)
-        numbers = layout.within(need)
-        tiles = [layout.tiles[number] for number in numbers]
-        # Tiles lie in rows: the first and the last one are the corners.
-        start, end = tiles[0], tiles[-1]
-        x = layout.source.window((start.y[0], start.x[0], end.y[1], end.x[1]))
-        origin = start.core_y[0], start.core_x[0]
-        stitcher = Stitcher(
-            self._predictor.classes, (end.core_y[1] - origin[0], end.core_x[1] - origin[1])
-        )
-        todo = deque(numbers)
-        while todo:
-            size = min(self._predictor.plan.batch, len(todo))
-            chunk = [todo.popleft() for _ in range(size)]
-            values = self._values(x, (start.y[0], start.x[0]), chunk, layout, block)
-            if values is None:
-                text = self._predictor.make_room([layout.tiles[number] for number in chunk])
-                yield Message(text, warning=True)
-                todo.extendleft(reversed(chunk))
-                continue
-            for number, value in zip(chunk, values, strict=True):
-                stitcher.add(layout.tiles[number].seen_from(*origin), value)
-                yield TileReady(block, number)
-        y, x0 = need[0] - origin[0], need[1] - origin[1]
-        maps = stitcher.result()[:, y : y + need[2] - need[0], x0 : x0 + need[3] - need[1]]
+        stitcher = Stitcher(self._predictor.classes, need)
+        tiles = layout.tiles
+        # Row by row: what the image's size decides, how far tiles reach beyond the block, then
+        # hardly counts for memory.
+        for _, row in groupby(layout.within(need), key=lambda number: tiles[number].y):
+            todo = deque(row)
+            start, end = tiles[todo[0]], tiles[todo[-1]]
+            x = layout.source.window((start.y[0], start.x[0], end.y[1], end.x[1]))
+            origin = start.y[0], start.x[0]
+            while todo:
+                size = min(self._predictor.plan.batch, len(todo))
+                chunk = [todo.popleft() for _ in range(size)]
+                values = self._values(x, origin, chunk, layout, block)
+                if values is None:
+                    text = self._predictor.make_room([tiles[number] for number in chunk])
+                    yield Message(text, warning=True)
+                    todo.extendleft(reversed(chunk))
+                    continue
+                for number, value in zip(chunk, values, strict=True):
+                    stitcher.add(tiles[number], value)
+                    yield TileReady(block, number)
+        maps = stitcher.result()
         source = layout.source
         return half(
             resample_part(
