@@ -41,16 +41,17 @@ TARGETS = {
 }
 
 
-def serve(until: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Let the window work until something is true."""
-    from qtpy.QtWidgets import QApplication
+def serve(until: Callable[[], bool], every: int = 1, seconds: float = 120.0) -> None:
+    """Let the window work, or sleep, until something is true; look ``every`` milliseconds."""
+    from qtpy.QtCore import QEventLoop, QTimer
 
+    loop, looking = QEventLoop(), QTimer()
     end = time.monotonic() + seconds
-    while not until():
-        QApplication.processEvents()
-        if time.monotonic() > end:
-            raise TimeoutError("The window did not do what was waited for.")
-        time.sleep(0.001)
+    looking.timeout.connect(lambda: loop.exit() if until() or time.monotonic() > end else None)
+    looking.start(every)
+    loop.exec()
+    if time.monotonic() > end:
+        raise TimeoutError("The window did not do what was waited for.")
 
 
 def importing(repeats: int) -> float:
@@ -108,7 +109,8 @@ class Desk:
         """Press Segment; return the seconds until its labels are drawn."""
         began = time.perf_counter()
         self.widget.segment.segment.click()
-        serve(lambda: not self.widget.controller.state.busy)
+        # As seldom as does not matter: each look takes the processor from the network.
+        serve(lambda: not self.widget.controller.state.busy, every=10)
         ended = time.perf_counter()
         serve(lambda: self.drawn > ended or time.perf_counter() > ended + 0.2)
         return ended - began

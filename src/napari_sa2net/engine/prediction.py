@@ -211,6 +211,8 @@ class Predictor:
         grid = self.plan.grid(shape, need)
         todo = deque(grid)
         x, corner = _read(read, grid)
+        if not self.done:  # how many there are is known before the first one is done
+            yield TileDone(0, len(grid) * (1 + later), plane=number)
         while todo:
             chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
             values = self.attempt(x, [tile.seen_from(*corner) for tile in chunk])

@@ -73,7 +73,8 @@ class Writer:
             texts += [each.message for each in written]
             show_one([each.layer for each in written if each.created])
         texts += self.write_labels(viewer, shown)
-        shown.layer.visible = True  # it may have been hidden since the last run
+        if not shown.layer.visible:  # hidden since the last run
+            shown.layer.visible = True
         return [text for text in texts if text]
 
     def show_store(self, viewer: Any, target: Target, request: Request, store: Path) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import Event, Message, Progress
+from napari_sa2net.gui.jobs import worker
 from napari_sa2net.gui.jobs.worker import Outcome, Task, describe_error
 
 
@@ -145,3 +146,32 @@ def test_progress_is_thinned_but_messages_and_the_end_are_not(qtbot: Any) -> Non
 )
 def test_every_error_says_what_to_do(error: Exception, wanted: str) -> None:
     assert wanted in describe_error(error)
+
+
+def test_only_what_takes_long_is_shown_in_the_activity_dock(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[dict[str, Any]] = []
+
+    class Bar:
+        n = 0
+
+        def __init__(self, **given: Any) -> None:
+            self.total = given["total"]
+            bars.append(given)
+
+        def update(self, steps: int) -> None:
+            self.n += steps
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(worker, "activity_bar", Bar)
+    events = [Progress(n, 3) for n in range(4)]
+    ended(qtbot, Task(Work(list(events)), "segmenting"))
+    assert not bars
+    monkeypatch.setattr(worker, "ACTIVITY_AFTER", 0)
+    ended(qtbot, Task(Work(list(events))))
+    assert not bars  # of a task without a description there is nothing to show
+    ended(qtbot, Task(Work(list(events)), "segmenting"))
+    assert bars == [{"total": 3, "desc": "segmenting"}]

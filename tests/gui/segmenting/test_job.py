@@ -267,7 +267,7 @@ def test_the_job_outlives_the_dock(qtbot: Any, open_widget: Any, backend: Any, t
     assert again.controller is widget.controller
     assert again.segment.cancel.isEnabled()
     assert not again.segment.segment.isEnabled()
-    assert again.segment.progress.value() > 0
+    assert again.segment.progress.bar.value() > 0
     assert again.segment.keep["stages"].isChecked()
     again.segment.cancel.click()
     backend.gate.set()

@@ -82,7 +82,7 @@ def test_it_can_be_stopped(qtbot: Any, tab: Any, training: Any) -> None:
     training.gate.clear()
     tab.train.start.button.click()
     qtbot.waitUntil(lambda: training.running == 1, timeout=WAIT)
-    assert "Trying the models" in tab.train.status.text()
+    assert "Trying the models" in tab.train.progress.text()
     assert not tab.train.pause.isEnabled()
     tab.train.stop.click()
     training.gate.set()

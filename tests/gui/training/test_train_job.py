@@ -77,7 +77,7 @@ def test_curves_steps_and_preview(qtbot: Any, painted: Any, training: Any, how: 
         training.steps = 10_000
     widget.train.train.click()
     qtbot.waitUntil(lambda: "cells training preview" in viewer.layers, timeout=WAIT)
-    assert "step" in widget.train.status.text()
+    assert "step" in widget.train.progress.text()
     assert viewer.layers.selection.active == layer  # painting goes on
     if how == "stop":
         widget.train.stop.click()
@@ -96,7 +96,7 @@ def test_pause_and_go_on(qtbot: Any, painted: Any, training: Any) -> None:
     widget.train.train.click()
     stepping(qtbot, widget)
     widget.train.pause.click()
-    assert "Paused" in widget.train.status.text()
+    assert "Paused" in widget.train.progress.text()
     qtbot.wait(100)
     resting = training.step
     qtbot.wait(200)

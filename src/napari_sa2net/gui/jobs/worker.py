@@ -9,6 +9,7 @@ they never close a generator that was stopped, and they hand on every single eve
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -31,6 +32,10 @@ Work = Callable[[], Generator[Event, None, Any]]
 
 UPDATE_INTERVAL = 0.25
 """Seconds between two progress events handed to the window: at most four a second."""
+
+ACTIVITY_AFTER = 5.0
+"""Seconds after which a task is shown in napari's activity dock as well. That takes as much time
+as all else the window does during a run, and of a shorter one nobody reads it there."""
 
 LOOK = 0.1
 """Seconds between two looks of a paused job at whether it was cancelled."""
@@ -153,7 +158,8 @@ class Task(QObject):  # type: ignore[misc]
     work
         Returns the generator to run; called in the thread.
     description
-        Shown in napari's activity dock; empty for work too short to be shown there.
+        Shown in napari's activity dock if it takes longer than :data:`ACTIVITY_AFTER`; empty
+        for work that is never to be shown there.
 
     Notes
     -----
@@ -168,6 +174,7 @@ class Task(QObject):  # type: ignore[misc]
         super().__init__()
         self.description = description
         self._bar: Any = None
+        self._started = math.inf
         self._drawing = False
         self._outcome: Outcome | None = None
         self._cancelled = False
@@ -187,6 +194,7 @@ class Task(QObject):  # type: ignore[misc]
 
     def start(self) -> None:
         """Start the thread."""
+        self._started = time.monotonic()
         self._worker.start()
 
     def cancel(self) -> None:
@@ -223,6 +231,8 @@ class Task(QObject):  # type: ignore[misc]
         # napari's bar lets other events in while it draws: those of this task must not draw too,
         # or each would wait for the next.
         if not self.description or self._drawing or self._over:
+            return
+        if time.monotonic() - self._started < ACTIVITY_AFTER:
             return
         self._drawing = True
         try:

@@ -112,7 +112,8 @@ class SegmentController(JobHost):
 
         def show(store: Path) -> Any:
             layer = self.writer.show_store(self._viewer(), target, request, store)
-            layer.visible = True  # it may have been hidden since the last run
+            if not layer.visible:  # hidden since the last run
+                layer.visible = True
             return layer
 
         def finish(ran: Stored) -> None:

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMessageBox,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -27,6 +26,7 @@ from ...engine.instances import LabelSettings
 from .. import large, saving
 from ..forms import DataclassForm, WheelGuard, group
 from ..image_panel import ImagePanel
+from ..job_progress import JobProgress
 from ..jobs.state import acts_on_text, size_text
 from ..jobs.worker import describe_error
 from ..messages import MessageArea
@@ -110,8 +110,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.cancel = QPushButton("&Cancel")
         self.save = QPushButton("Save result…")
         self.folder = FolderButton(controller, self.choices, self._model_is_here)
-        self.progress = QProgressBar()
-        self.status = QLabel()
+        self.progress = JobProgress()
         self.messages = MessageArea()
         self._lay_out()
         self._connect()
@@ -157,12 +156,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll, 1)
         layout.addLayout(buttons)
-        self.progress.setTextVisible(False)
         self.acts_on.setWordWrap(True)
         self.acts_on.setTextFormat(Qt.TextFormat.PlainText)
-        self.status.setWordWrap(True)
         layout.addWidget(self.progress)
-        layout.addWidget(self.status)
         layout.addWidget(self.messages)
         below = QHBoxLayout()
         below.addWidget(self.save, 1)
@@ -364,11 +360,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.model.download_button.setEnabled(ready)
         self.model.import_button.setEnabled(ready)
         self.cancel.setEnabled(state.kind in CANCELLED and not state.cancelling)
-        self.progress.setVisible(state.busy)
-        self.progress.setRange(0, state.total if state.total > 1 else 0)
-        self.progress.setValue(state.done)
-        self.status.setVisible(state.busy)
-        self.status.setText(f"{VERBS[state.kind]}: {state.text}")
+        self.progress.show_state(state, VERBS[state.kind])
         asked = self.model.device_name() == self.controller.device_asked
         self.model.show_device(self.controller.device if asked else "")
         self.all_planes.setVisible(is_stack(self.image.image))

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMessageBox,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -25,6 +24,7 @@ from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import WheelGuard, group
 from ..image_panel import ImagePanel, parse_channels
+from ..job_progress import JobProgress
 from ..jobs.state import size_text
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
@@ -93,8 +93,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.train = QPushButton("&Fine-tune")
         self.pause = QPushButton("P&ause")
         self.stop = QPushButton("S&top")
-        self.progress = QProgressBar()
-        self.status = QLabel()
+        self.progress = JobProgress()
         self.messages = MessageArea()
         self._scrolling = QTimer(self)
         self._scrolling.setSingleShot(True)
@@ -144,11 +143,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll, 1)
         layout.addLayout(buttons)
-        self.progress.setTextVisible(False)
-        self.status.setWordWrap(True)
         self.device.setWordWrap(True)
         layout.addWidget(self.progress)
-        layout.addWidget(self.status)
         layout.addWidget(self.messages)
 
     def _connect(self) -> None:
@@ -363,12 +359,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.pause.setChecked(state.paused)
         self.pause.setText("Resume" if state.paused else "P&ause")
         self.stop.setEnabled(state.kind in STOPPABLE and not state.cancelling)
-        self.progress.setVisible(state.busy)
-        self.progress.setRange(0, state.total if state.total > 1 else 0)
-        self.progress.setValue(state.done)
-        self.status.setVisible(state.busy)
         verb = "Paused" if state.paused else VERBS.get(state.kind, "")
-        self.status.setText(f"{verb}: {state.text}")
+        self.progress.show_state(state, verb)
         self.device.setText(self.controller.device)
         self.device.setVisible(bool(self.controller.device))
         if self.preview.isChecked() != self.controller.preview.on:
