@@ -255,3 +255,19 @@ def test_statistics_of_a_large_plane_come_from_a_fixed_grid() -> None:
     np.testing.assert_allclose(near[0], exact, atol=0.01)
     limits = [(0.0, 2.0)]
     np.testing.assert_allclose(normalize(image, Normalization(), limits), image / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["percentile", "minmax", "scale", "none"])
+def test_a_repeated_channel_is_normalised_like_any_other(method: Any) -> None:
+    image = np.random.default_rng(0).integers(0, 200, (40, 50)).astype(np.uint8)
+    normalization = Normalization(method)
+    repeated = to_planes(image, "YX", in_channels=3).read(0)
+    assert repeated.shape == (3, 40, 50)
+    np.testing.assert_array_equal(
+        normalize(repeated, normalization), normalize(repeated.copy(), normalization)
+    )
+    limits = [(3.0, 150.0)] * 3
+    np.testing.assert_array_equal(
+        normalize(repeated, normalization, limits),
+        normalize(repeated.copy(), normalization, limits),
+    )

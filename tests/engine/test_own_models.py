@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from napari_sa2net.engine import folders, model_files, own_models, registry
-from napari_sa2net.engine.errors import WeightsError
+from napari_sa2net.engine.errors import InputError, WeightsError
 from napari_sa2net.engine.weights import (
     Model,
     add_model,
@@ -153,7 +153,7 @@ def test_export_replaces_only_on_request(tiny_model: Any, tmp_path: Path) -> Non
     add_model(tiny_model)
     mine = tmp_path / "tiny.safetensors"
     mine.write_text("mine")
-    with pytest.raises(WeightsError, match="exists already"):
+    with pytest.raises(InputError, match="exists already"):
         export_model("tiny", tmp_path)
     assert mine.read_text() == "mine"
     assert export_model("tiny", mine, overwrite=True) == mine

@@ -1,4 +1,4 @@
-"""Where things are kept between sessions: models, unfinished trainings, paintings.
+"""Where things are kept from one start to the next, and where a file that is asked for goes.
 
 Nothing here makes a folder; whoever writes into one does.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import WeightsError
+from .errors import InputError, WeightsError
 
 HOME_VARIABLE = "NAPARI_SA2NET_HOME"
 CACHE_VARIABLE = "NAPARI_SA2NET_CACHE"
@@ -78,3 +78,21 @@ def trainings_folder() -> Path:
 def paintings_folder() -> Path:
     """Return the folder in which paintings are kept as they are made."""
     return data_folder() / "paintings"
+
+
+def target_of(name: str, path: str | Path, suffix: str, *, overwrite: bool = False) -> Path:
+    """Return the file to write: ``path`` with ``suffix``, or ``name`` in the folder ``path``.
+
+    Raises
+    ------
+    InputError
+        If it exists and is not to be overwritten.
+    """
+    target = expanded(path)
+    if target.is_dir():
+        target = target / f"{name}{suffix}"
+    if target.suffix != suffix:
+        target = target.with_name(target.name + suffix)
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists already: choose another name, or overwrite it.")
+    return target

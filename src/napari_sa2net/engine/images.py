@@ -88,6 +88,9 @@ def normalize(
         given.
     """
     x = np.asarray(planes, dtype=np.float32)
+    if len(x) > 1 and x.strides[0] == 0:  # one channel, repeated
+        one = normalize(x[:1], normalization, None if limits is None else limits[:1])
+        return np.repeat(one, len(x), axis=0)
     if normalization.method == "none":
         return x
     if normalization.method == "scale":
@@ -130,7 +133,7 @@ class Planes:
         return self.stack.index(i)
 
     def read(self, i: int, window: tuple[slice, slice] | None = None) -> NDArray[np.float32]:
-        """Read plane ``i`` as (in_channels, H, W), all values finite.
+        """Read plane ``i`` as (in_channels, H, W), all values finite; not to be written to.
 
         Of a ``window`` (rows, columns) nothing else is read, and the values are left as they
         are, as with :attr:`exact`.
@@ -149,7 +152,9 @@ class Planes:
         if len(out) > self.in_channels == 1:
             weights = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of skimage's rgb2gray
             return np.tensordot(weights, out, 1)[None].astype(np.float32)
-        return np.repeat(out, self.in_channels, axis=0) if len(out) < self.in_channels else out
+        if len(out) >= self.in_channels:
+            return out
+        return np.broadcast_to(out, (self.in_channels, *out.shape[1:]))
 
     def values(self, i: int, window: tuple[slice, slice] | None = None) -> NDArray[Any]:
         """Return :attr:`channels` of plane ``i`` as (C, H, W), with the image's own values.

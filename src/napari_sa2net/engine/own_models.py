@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .errors import WeightsError
-from .folders import MODELS_VARIABLE, expanded, models_folder
+from .folders import MODELS_VARIABLE, models_folder, target_of
 from .model_files import (
     METADATA_KEY,
     SUFFIX,
@@ -103,18 +103,14 @@ def export_model(name: str, path: str | Path, *, overwrite: bool = False) -> Pat
     Raises
     ------
     WeightsError
-        If there is no such model, it is not here yet, or the file exists or cannot be written.
+        If there is no such model, it is not here yet, or the file cannot be written.
+    InputError
+        If the file exists and is not to be replaced.
     """
     entry = find_model(name)
     if entry.path is None:
         raise WeightsError(f"The model {name!r} is not here yet: download it first.")
-    target = expanded(path)
-    if target.is_dir():
-        target = target / f"{entry.name}{SUFFIX}"
-    if target.suffix != SUFFIX:
-        target = target.with_name(target.name + SUFFIX)
-    if target.exists() and not overwrite:
-        raise WeightsError(f"{target} exists already: choose another name, or overwrite it.")
+    target = target_of(entry.name, path, SUFFIX, overwrite=overwrite)
     write_atomically(target, _with_name(entry.path, entry.name))
     return target
 

@@ -20,12 +20,13 @@ from ..errors import InputError, SA2NetError
 from ..execution.graphs import OPSET
 from ..execution.maps import probabilities
 from ..files import replacing
+from ..folders import target_of
 from ..images import normalize
 from ..model_files import Model, save_model
 from ..network import STAGES, STRIDE
 from .onnx_file import export_onnx
 from .package import MODEL_FILE
-from .targets import require, target_of
+from .requirements import require
 
 SUFFIX = ".zip"
 
@@ -66,7 +67,7 @@ def export_bioimage(model: Model, path: str | Path, *, overwrite: bool = False) 
         left then.
     """
     require("BioImage Model Zoo packages", "bioimageio", "bioimageio.core", "onnx", "onnxruntime")
-    target = target_of(model, path, SUFFIX, overwrite=overwrite)
+    target = target_of(model.card.name, path, SUFFIX, overwrite=overwrite)
     # The format's own library leaves files open, which Windows does not let go of at once.
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with scratch as folder, replacing(target) as partial:

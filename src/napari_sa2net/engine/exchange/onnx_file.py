@@ -16,9 +16,10 @@ from ..errors import SA2NetError, WeightsError
 from ..execution.graphs import INPUT, trace
 from ..execution.maps import probabilities
 from ..files import replacing
+from ..folders import target_of
 from ..model_files import METADATA_KEY, Model
 from ..network import STAGES, STRIDE
-from .targets import require, target_of
+from .requirements import require
 
 SUFFIX = ".onnx"
 
@@ -73,7 +74,7 @@ def export_onnx(
         If the file cannot be written.
     """
     require("ONNX files", "onnx", "onnx", "onnxruntime")
-    target = target_of(model, path, SUFFIX, overwrite=overwrite)
+    target = target_of(model.card.name, path, SUFFIX, overwrite=overwrite)
     network = _Probabilities(copy.deepcopy(model.network).cpu()).eval()
     with replacing(target) as partial:
         _write(network, model, partial)
