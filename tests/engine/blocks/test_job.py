@@ -324,6 +324,9 @@ def test_another_image_model_or_settings_are_refused(
         in_blocks(tmp_path, image, lively, changed, resume=True)
     with pytest.raises(InputError, match="blocks chunk was 32, now 64"):
         in_blocks(tmp_path, image, lively, blocks=BlockOptions(64, 64), resume=True)
+    more, same = np.concatenate([image, image[..., :1]], axis=2), replace(SMALL, channels=(0, 1, 2))
+    with pytest.raises(InputError, match="image number of channels was 3, now 4"):
+        in_blocks(tmp_path, more, lively, same, resume=True)  # tables are of all channels
     with pytest.raises(InputError, match="exclude"):
         in_blocks(tmp_path, image, lively, resume=True, overwrite=True)
     result = in_blocks(tmp_path, image[::-1], lively, overwrite=True)

@@ -16,6 +16,7 @@ import numpy as np
 from ..devices import is_out_of_memory
 from ..errors import DeviceError, InputError, SA2NetError
 from ..instances import LabelSettings
+from ..measuring.objects import all_channels
 from ..model_files import Model, model_sha256
 from ..prediction import Plan
 from ..preparation import prepare
@@ -29,7 +30,7 @@ from .source import Source, TileLayout
 from .statistics import fingerprint
 from .store import Store, differences, import_zarr
 
-FORMAT = 2
+FORMAT = 3
 """Of the working files: those of another one are not gone on with."""
 
 
@@ -86,6 +87,7 @@ class Setup:
                 "shape": self.planes.shape,
                 "axes": self.planes.axes,
                 "channels": self.planes.channels,
+                "number of channels": len(all_channels(self.planes).names),
                 "values": str(np.dtype(self.planes.arrays[0].dtype)),
                 "fingerprint": fingerprint(self.planes, self.numbers),
             },
