@@ -67,6 +67,7 @@ class FakeBackend:
         self.folders: list[FolderRequest] = []
         self.relabelled: list[tuple[Any, Any]] = []
         self.larges: list[LargeRequest] = []
+        self.measured: list[tuple[Path, str]] = []
         self.written: list[tuple[int, int, int, int]] = []
         """Boxes of the blocks that large runs have made, in their order."""
         self.paused = threading.Event()
@@ -190,9 +191,20 @@ class FakeBackend:
                     raise self.error
             store.finish({"made": "by a fake"})
             result = SimpleNamespace(path=store.path, text="7 objects")
-            return Stored(result, CARD, SegmentOptions(axes=axes), "fake", "0")
+            return Stored(result, large, CARD, SegmentOptions(axes=axes), "fake", "0")
         finally:
             self.running -= 1
+
+    def measure_large(self, stored: Stored, kind: str, path: Path) -> Generator[Event, None, Path]:
+        """Write a file."""
+        self.measured.append((stored.result.path, kind))
+        for done in range(3):
+            yield Progress(done, 3, "block")
+            if not self.gate.is_set():
+                self.paused.set()
+            self.gate.wait(10)
+        path.write_text(kind)
+        return path
 
     def _write(
         self, request: Request, store: Store, block: Block, origin: tuple[int, int], levels: str

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from napari_sa2net.engine.errors import InputError, SA2NetError
 from napari_sa2net.engine.files import read_image as read_file
 from napari_sa2net.gui.layers import read_image
-from napari_sa2net.gui.saving import default_name, read_result, save_layer, save_result
+from napari_sa2net.gui.saving import default_name, named, read_result, save_layer, save_result
 from napari_sa2net.gui.segmenting.results import Note, write_labels, write_maps
 
 
@@ -120,3 +120,17 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 def test_a_name_that_every_system_takes() -> None:
     assert default_name(Labels(np.ones((2, 2), int), name='a/b: "c" ')) == "a_b_ _c_.ome.tif"
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "wanted"),
+    [
+        ("cells labels.ome.tif", "Measurements (*.csv)", "cells labels.csv"),
+        ("cells labels.ome.tif", "OME-TIFF (*.ome.tif *.ome.tiff)", "cells labels.ome.tif"),
+        ("other.csv", "OME-TIFF (*.ome.tif *.ome.tiff)", "other.csv"),
+        ("other", "Measurements (*.csv)", "other"),
+        ("v1.2.ome.tif", "", "v1.2.ome.tif"),
+    ],
+)
+def test_the_kind_that_is_chosen_names_the_file(given: str, chosen: str, wanted: str) -> None:
+    assert named(Path("folder") / given, "cells labels.ome.tif", chosen).name == wanted

@@ -6,6 +6,7 @@ from the layer, :func:`save_result` writes it without touching napari.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,13 @@ from ..engine.files import write_image, write_labels
 from .layers import guess_layer_axes, note_of
 from .transforms import Transform, pixel_size
 
-FILE_FILTER = (
-    "OME-TIFF (*.ome.tif *.ome.tiff);;TIFF (*.tif *.tiff);;Measurements (*.csv);;"
-    "Outlines for QuPath (*.geojson);;Outlines for ImageJ (*.zip)"
+MEASURES_FILTER = (
+    "Measurements (*.csv)",
+    "Outlines for QuPath (*.geojson)",
+    "Outlines for ImageJ (*.zip)",
+)
+FILE_FILTER = ";;".join(
+    ("OME-TIFF (*.ome.tif *.ome.tiff)", "TIFF (*.tif *.tiff)", *MEASURES_FILTER)
 )
 """For a file dialog."""
 
@@ -46,6 +51,25 @@ def default_name(layer: Any) -> str:
     """Return a file name for ``layer``, without characters that file systems refuse."""
     name = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in str(layer.name))
     return f"{name.strip(' .') or 'result'}.ome.tif"
+
+
+def named(path: Path, proposed: str, chosen: str) -> Path:
+    """Return the file that a person means who chose a kind and left the ending as proposed.
+
+    Parameters
+    ----------
+    path
+        What the dialog gives.
+    proposed
+        The name that it began with, whose ending has two parts.
+    chosen
+        The entry of its filter, as ``"Measurements (*.csv)"``.
+    """
+    endings = re.findall(r"\*([.\w]+)", chosen)
+    before = "".join(Path(proposed).suffixes[-2:])
+    if not endings or path.name.endswith(tuple(endings)) or not path.name.endswith(before):
+        return path
+    return path.with_name(path.name.removesuffix(before) + endings[0])
 
 
 def read_result(layer: Any) -> SaveJob:

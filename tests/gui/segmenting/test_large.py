@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
+from napari_sa2net.engine.blocks.result import BlockDone
+from napari_sa2net.engine.blocks.store import WORK
 from napari_sa2net.engine.errors import InputError
-from napari_sa2net.engine.events import run
+from napari_sa2net.engine.events import Message, run
 from napari_sa2net.engine.instances import LabelSettings
 from napari_sa2net.gui import large, layers, regions
 from napari_sa2net.gui.annotating.layers import correct_prediction
@@ -286,6 +291,55 @@ def test_saving_copies_the_folder_and_closing_removes_it(
     np.testing.assert_array_equal(kept[:] > 0, things > 127)
 
 
+@pytest.mark.parametrize(
+    ("ending", "kind"), [(".csv", "table"), (".geojson", "geojson"), (".zip", "rois")]
+)
+def test_what_is_told_of_the_objects_is_saved(
+    qtbot: Any,
+    open_widget: Any,
+    backend: Any,
+    watched: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    kind: str,
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(watched[0], name="image", contrast_limits=(0, 255))
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    path = tmp_path / f"cells{ending}"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    backend.gate.clear()
+    widget.segment.save.click()
+    qtbot.waitUntil(backend.paused.is_set, timeout=20_000)
+    assert not widget.segment.segment.isEnabled()
+    widget.segment.cancel.click()
+    backend.gate.set()
+    run_to_end(qtbot, widget)
+    assert "Save again to go on" in messages(widget)
+    assert not path.exists()
+    widget.segment.save.click()
+    run_to_end(qtbot, widget)
+    assert f"Saved {path}" in messages(widget)
+    assert path.read_text() == kind
+    assert backend.measured[-1] == (stored.store_of(viewer.layers["image labels"]), kind)
+
+
+def test_what_is_not_known_any_more_is_not_measured(
+    qtbot: Any, open_widget: Any, backend: Any, watched: Any, tmp_path: Path
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(watched[0], name="image", contrast_limits=(0, 255))
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    widget.controller.shown = None
+    widget.controller.save(viewer.layers["image labels"], tmp_path / "cells.csv")
+    assert "Press Segment" in messages(widget)
+    assert not backend.measured
+    assert not widget.controller.state.busy
+
+
 def test_closing_in_the_middle_of_a_run_removes_the_folder_after_it(
     qtbot: Any, open_widget: Any, backend: Any, watched: Any
 ) -> None:
@@ -377,15 +431,22 @@ def test_blocks_nearest_to_the_view_come_first(
     assert view.first(blocks).plane == 1
 
 
-def test_the_real_engine_goes_on_by_itself(tmp_path: Path, real_image: Any) -> None:
-    """With the same image, model and settings; what no layer shows is removed."""
-    labelling = LabelSettings()
+@pytest.fixture
+def wanted(tmp_path: Path, real_image: Any) -> LargeRequest:
+    """Return a run on a real image by the bundled model."""
     options = {"axes": "YX", "device": "cpu", "region": None}
-    request = Request(real_image[:96, :96], "nuclei", options, labelling)
-    (tmp_path / "old.ome.zarr").mkdir()
-    (tmp_path / "shown.ome.zarr").mkdir()
-    shown = frozenset({tmp_path / "shown.ome.zarr"})
-    wanted = LargeRequest(request, tmp_path, lambda blocks: blocks[0], {}, shown)
+    request = Request(real_image[:96, :96], "nuclei", options, LabelSettings())
+    folder = tmp_path / "stores"
+    (folder / "shown.ome.zarr").mkdir(parents=True)
+    sizes = {"Y": 0.5, "X": 0.5}
+    shown = frozenset({folder / "shown.ome.zarr"})
+    return LargeRequest(request, folder, lambda blocks: blocks[0], sizes, shown=shown)
+
+
+def test_the_real_engine_goes_on_by_itself(wanted: LargeRequest) -> None:
+    """With the same image, model and settings; what no layer shows is removed."""
+    (wanted.folder / "old.ome.zarr").mkdir()
+    (wanted.folder / "old_table.csv").touch()
     events: list[Any] = []
     backend = Backend()
     first = run(backend.segment_large(wanted), events.append)
@@ -393,5 +454,42 @@ def test_the_real_engine_goes_on_by_itself(tmp_path: Path, real_image: Any) -> N
     assert first.result.path == chosen.path
     assert first.result.count > 0
     assert first.card.name == "nuclei"
-    assert {path.name for path in tmp_path.iterdir()} == {chosen.path.name, "shown.ome.zarr"}
+    left = {path.name for path in wanted.folder.iterdir()}
+    assert left == {chosen.path.name, "shown.ome.zarr"}
     assert run(backend.segment_large(wanted)).result == first.result
+
+
+def test_the_real_engine_measures_what_is_on_the_disk(wanted: LargeRequest, tmp_path: Path) -> None:
+    backend = Backend()
+    made = run(backend.segment_large(wanted))
+    before = {path.name for path in wanted.folder.iterdir()}
+    # One that is stopped does not keep the labels from being saved.
+    stopped = backend.measure_large(made, "table", tmp_path / "cells.csv")
+    while not isinstance(next(stopped), BlockDone):
+        pass
+    stopped.close()
+    assert (made.result.path / WORK).exists()
+    kept = stored.keep_store(made.result.path, tmp_path / "kept.ome.zarr")
+    assert not (kept / WORK).exists()
+    events: list[Any] = []
+    table = run(backend.measure_large(made, "table", tmp_path / "cells.csv"), events.append)
+    rows = table.read_text().splitlines()
+    assert len(rows) == 1 + made.result.count
+    assert "area_um2" in rows[0]
+    assert not any(
+        "complete already" in event.text for event in events if isinstance(event, Message)
+    )
+    assert run(backend.measure_large(made, "table", tmp_path / "again.csv")).exists()
+    outlines = run(backend.measure_large(made, "geojson", tmp_path / "cells.geojson"))
+    assert len(json.loads(outlines.read_text())["features"]) == made.result.count
+    assert {path.name for path in wanted.folder.iterdir()} == before
+
+
+def test_objects_of_several_classes_are_not_measured_without_their_classes(
+    wanted: LargeRequest, tmp_path: Path
+) -> None:
+    made = run(Backend().segment_large(wanted))
+    classes = tuple(replace(info, derived=False) for info in made.card.classes)
+    several = replace(made, card=replace(made.card, classes=classes))
+    with pytest.raises(InputError, match="segment a part"):
+        run(Backend().measure_large(several, "table", tmp_path / "cells.csv"))

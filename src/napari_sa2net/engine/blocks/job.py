@@ -126,9 +126,9 @@ def segment_to_zarr(
             yield from saving.replace(known)
         finished = setup.store.finished()
         if finished:
-            yield Message(f"{setup.store.path} is complete already.")
             saving.only_missing()
             if not saving.targets:
+                yield Message(f"{setup.store.path} is complete already.")
                 setup.store.tidy()
                 return finished_result(setup.store)
         run = setup.store.begin_run()

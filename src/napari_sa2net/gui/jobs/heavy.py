@@ -17,6 +17,10 @@ WHAT = {
         "A folder of images is being segmented: wait until that is done, or press Cancel in the "
         "tab “Segment” (what is done is kept)."
     ),
+    "measure": (
+        "The objects of a large image are being measured: wait until that is done, or press "
+        "Cancel in the tab “Segment” (what is done is kept)."
+    ),
     "train": (
         "A model is being fine-tuned in the tab “Correct & fine-tune”: wait until that is done, "
         "or press Stop there (the best so far is kept). Preview works meanwhile."

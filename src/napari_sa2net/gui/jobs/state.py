@@ -17,6 +17,7 @@ Kind = Literal[
     "download",
     "import",
     "save",
+    "measure",
     "train",
     "keep",
     "look",

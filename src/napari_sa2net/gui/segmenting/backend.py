@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...engine.errors import InputError
 from ...engine.events import Event, Message, Progress
 
 RUNNING_ON = "Running on "
@@ -50,6 +51,8 @@ class LargeRequest:
     """Returns which of the remaining blocks comes next."""
     sizes: dict[str, float]
     """Size of a step along Z, Y and X in µm, where it is known."""
+    names: tuple[str, ...] = ()
+    """Of the image's channels, where they are layers."""
     shown: frozenset[Path] = frozenset()
     """Results that layers show; others are removed to make room."""
 
@@ -67,6 +70,8 @@ class Stored:
 
     result: Any
     """A :class:`~napari_sa2net.engine.blocks.job.ZarrResult`."""
+    large: LargeRequest
+    """What was asked for."""
     card: Any
     options: Any
     """The options of the run, with ``labelling``."""
@@ -194,25 +199,66 @@ class Backend:
         yield DeviceChosen(RUNNING_ON + choice.reason)
         model = yield from self._load(request.model)
         options = inference.SegmentOptions(**request.options, labelling=request.labelling)
-        blocks = plan.BlockOptions()
-        name = setup.Setup(request.data, large.folder, model, options, blocks).name
+        name = setup.Setup(request.data, large.folder, model, options, plan.BlockOptions()).name
         path = large.folder / f"{name}.ome.zarr"
         for other in set(large.folder.iterdir()) - large.shown - {path}:
-            shutil.rmtree(other, ignore_errors=True)
+            if other.is_dir():
+                shutil.rmtree(other, ignore_errors=True)
+            else:  # measurements that could not be moved to where they were wanted
+                other.unlink(missing_ok=True)
         yield StoreChosen(path)
         work = job.segment_to_zarr(
-            request.data,
-            path,
-            model,
-            options,
-            blocks,
-            sizes=large.sizes,
-            resume=True,
-            order=large.order,
-            show=True,
+            request.data, path, model, options, resume=True, order=large.order, show=True
         )
         result = yield from telling_device(work)
-        return Stored(result, model.card, options, choice.device, __version__)
+        return Stored(result, large, model.card, options, choice.device, __version__)
+
+    def measure_large(self, stored: Stored, kind: str, path: Path) -> Generator[Event, None, Path]:
+        """Write a table or outlines of a result on the disk, block by block, or go on with it.
+
+        Parameters
+        ----------
+        stored
+            The result.
+        kind
+            Of :data:`~napari_sa2net.engine.batch.kinds.MEASURES`.
+        path
+            The file, which is replaced.
+
+        Raises
+        ------
+        InputError
+            If too little was kept of the result.
+        """
+        yield Progress(0, 1, "step", "loading the model…")
+        from ...engine.blocks import job
+        from ...engine.files import replacing
+        from ...engine.instances import object_classes
+        from ...engine.segmentation import derived_classes
+
+        large, card = stored.large, stored.card
+        classes = object_classes(max(2, card.num_classes), derived_classes(card))
+        if stored.options.labelling.result == "instances" and len(classes) > 1:
+            raise InputError(
+                "Of labels this large it is not kept which class an object is of. To measure "
+                "them, segment a part of the image (Where)."
+            )
+        model = yield from self._load(large.request.model)
+        work = job.segment_to_zarr(
+            large.request.data,
+            stored.result.path,
+            model,
+            stored.options,
+            sizes=large.sizes,
+            channel_names=large.names,
+            save=(kind,),
+            resume=True,
+        )
+        result = yield from telling_device(work)
+        path = path.expanduser()
+        with replacing(path) as partial:
+            shutil.move(result.saved[kind], partial)
+        return path
 
     def segment_folder(self, request: FolderRequest) -> Generator[Event, None, Any]:
         """Segment a folder of images into files; returns a ``BatchResult``."""

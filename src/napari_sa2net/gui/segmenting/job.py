@@ -27,13 +27,14 @@ from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
 from .live import Live, Stores
-from .stored import check_zarr, store_of
+from .stored import check_zarr, measure_of, store_of
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
     "large": "Stopped: what is done is kept. Segment goes on from there with the same settings.",
     "preview": "Cancelled: the layers are as they were.",
     "folder": "Stopped: what is done is kept. Start again to go on from there.",
+    "measure": "Stopped: what is done is kept. Save again to go on from there.",
     "download": "Cancelled: nothing was downloaded.",
 }
 """What is said of jobs that can be cancelled; the others take a moment and then are done."""
@@ -133,6 +134,7 @@ class SegmentController(JobHost):
             folder,
             live.view.first,
             step_sizes(target.image.transform, target.image.layer_axes),
+            target.image.names if target.image.stacked else (),
             frozenset(filter(None, map(store_of, viewer.layers))),
         )
         work = self.backend.segment_large
@@ -179,6 +181,9 @@ class SegmentController(JobHost):
 
     def save(self, layer: Any, path: Path) -> None:
         """Save a result layer as it is now, a person's edits included."""
+        if store_of(layer) is not None and measure_of(path) is not None:
+            self._measure_large(layer, path)
+            return
         try:
             write = self.writer.saving(self._viewer(), self.shown, layer, path)
         except Exception as error:
@@ -190,6 +195,27 @@ class SegmentController(JobHost):
             return write()
 
         self._start("save", work, lambda saved: self.note(f"Saved {saved}."))
+
+    def _measure_large(self, layer: Any, path: Path) -> None:
+        """Measure or outline the objects of a result on the disk, into a file."""
+        shown, kind = self.shown, measure_of(path)
+        # A layer may come in the proxy that napari gives to plugins: equal, not identical.
+        if kind is None or shown is None or not shown.on_disk or shown.layer != layer:
+            text = (
+                f"What made “{layer.name}” is not known any more. Press Segment with the same "
+                "settings, which takes only a moment, and save again."
+            )
+            self.fail(InputError(text))
+            return
+        if not self._begin("measure"):
+            return
+        stored = shown.segmentation
+        self._start(
+            "measure",
+            lambda: self.backend.measure_large(stored, kind, path),
+            lambda saved: self.note(f"Saved {saved}."),
+            "SA2-Net: measure",
+        )
 
     def cancel(self) -> None:
         """Ask the running job to stop; it does so within one tile."""

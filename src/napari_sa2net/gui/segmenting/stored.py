@@ -17,12 +17,14 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from ...engine.batch.kinds import ENDINGS, MEASURES
 from ...engine.blocks.plan import disk_bytes
 from ...engine.blocks.store import WORK, import_zarr
 from ...engine.errors import InputError
 from .. import colours
 from ..layers import NOTE, LayerImage, note_of
 from ..notes import Note, Written, claim, earlier, make_note
+from ..saving import MEASURES_FILTER
 from .maps import describe_bytes
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 STORE = "store"
 """Key of a result's note under which its folder stands."""
 
-ZARR_FILTER = "OME-Zarr (*.zarr)"
+FILE_FILTER = ";;".join(("OME-Zarr (*.ome.zarr *.zarr)", *MEASURES_FILTER))
 """For a file dialog."""
 
 
@@ -184,6 +186,15 @@ def disk_question(target: Any, stores: Any) -> str:
     )
 
 
+def measure_of(path: Path) -> str | None:
+    """Return what a file of this ending tells of the objects; None if it is none of these.
+
+    The answer is of :data:`~napari_sa2net.engine.batch.kinds.MEASURES`.
+    """
+    ending = path.suffix.lower()
+    return next((kind for kind in MEASURES if ending == Path(ENDINGS[kind]).suffix), None)
+
+
 def keep_store(store: Path, path: Path) -> Path:
     """Copy a complete result to where a person wants it.
 
@@ -193,21 +204,23 @@ def keep_store(store: Path, path: Path) -> Path:
         If it is not complete, the name is another format's, or there is something already.
     """
     path = path.expanduser()
-    if (store / WORK).exists() or not store.exists():
+    if (store / WORK / "job.json").exists() or not store.exists():
         raise InputError(
             "This result is not complete yet: wait for it, or press Segment to go on with it."
         )
     if path.suffix.lower() != ".zarr":
         raise InputError(
-            f"A result this large is saved as OME-Zarr: give a name such as {path.stem}.ome.zarr. "
-            "To write TIFF, tables or outlines, segment a part of the image (Where)."
+            f"A result this large is saved as OME-Zarr: give a name such as {path.stem}.ome.zarr, "
+            "or one that ends in .csv, .geojson or .zip for what is told of its objects. To write "
+            "TIFF, segment a part of the image (Where)."
         )
     if path.exists():
         raise InputError(f"{path} exists already: give another name.")
     partial = path.with_name(f"{path.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(store, partial)
+        # What is left of a measurement that was stopped stays behind.
+        shutil.copytree(store, partial, ignore=shutil.ignore_patterns(f"{WORK}*"))
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -39,7 +39,7 @@ from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
 from .model_manager import ask_for_model_file
 from .model_panel import ModelPanel
-from .stored import ZARR_FILTER, disk_question, store_of
+from .stored import FILE_FILTER, disk_question, store_of
 from .where import WherePanel
 
 KEEP = {
@@ -68,6 +68,7 @@ VERBS = {
     "download": "Downloading",
     "import": "Importing",
     "save": "Saving",
+    "measure": "Measuring",
 }
 LABEL_FIELDS = {
     "result": "Result",
@@ -337,10 +338,10 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         except SA2NetError as error:
             self.controller.fail(error)
             return
-        kinds = ZARR_FILTER if store_of(layer) is not None else saving.FILE_FILTER
-        path, _ = QFileDialog.getSaveFileName(self, "Save result", name, kinds)
+        kinds = FILE_FILTER if store_of(layer) is not None else saving.FILE_FILTER
+        path, kind = QFileDialog.getSaveFileName(self, "Save result", name, kinds)
         if path:
-            self.controller.save(layer, Path(path))
+            self.controller.save(layer, saving.named(Path(path), name, kind))
 
     def _on_labelling(self, settled: bool) -> None:
         self._refresh_labelling()
