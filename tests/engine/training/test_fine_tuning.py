@@ -76,13 +76,15 @@ def test_it_ends_with_a_model_that_says_where_it_came_from(
 ) -> None:
     events: list[Event] = []
     before = [w.clone() for w in weights_of(tiny_model)]
-    found = run(fine_tune([pair], tiny_model, FEW, name="discs"), events.append)
+    start = Model(tiny_model.network, replace(tiny_model.card, modality="fluorescence"))
+    found = run(fine_tune([pair], start, FEW, name="discs"), events.append)
     assert all(torch.equal(a, b) for a, b in zip(before, weights_of(tiny_model), strict=True))
     assert not same(found.trained, tiny_model)
     card = found.trained.card
     assert card.name == "discs"
     assert card.classes == tiny_model.card.classes
     assert card.extra["parent"] == "tiny"
+    assert card.modality == ""  # the start's was another one
     assert len(card.extra["parent_sha256"]) == 64
     assert card.extra["settings"]["steps"] == 12
     assert card.extra["painting"]["images"] == ["discs"]

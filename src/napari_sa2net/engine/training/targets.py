@@ -165,6 +165,7 @@ def new_card(
         card,
         name=name,
         description=f"{origin} on {count}.",
+        modality="",  # the start's is not that of these images
         file="",
         bytes=0,
         sha256="",
