@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .devices import free_memory, is_out_of_memory
 from .ensemble import Network, members_of
 from .errors import DeviceError, SA2NetError
-from .events import Event, Message
+from .events import Event, Message, Progress
 from .execution.backends import Backend, make_backend
 from .network import STAGES
 from .segmentation import SegmentOptions, TileDone, tile_for
@@ -212,7 +212,7 @@ class Predictor:
         todo = deque(grid)
         x, corner = _read(read, grid)
         if not self.done:  # how many there are is known before the first one is done
-            yield TileDone(0, len(grid) * (1 + later), plane=number)
+            yield Progress(0, len(grid) * (1 + later), "tile")
         while todo:
             chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
             values = self.attempt(x, [tile.seen_from(*corner) for tile in chunk])
