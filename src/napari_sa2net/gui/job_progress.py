@@ -29,9 +29,11 @@ class JobProgress(QWidget):  # type: ignore[misc]
         self.setVisible(state.busy)
         if not state.busy:
             return
+        self.setUpdatesEnabled(False)  # a bar draws itself at once, and the text later
         self._line.set_text(f"{verb}: {state.text}")
         self.bar.setRange(0, state.total if state.total > 1 else 0)
-        self.bar.setValue(state.done)  # draws at once, and with it the text that has changed
+        self.bar.setValue(state.done)
+        self.setUpdatesEnabled(True)
 
     def text(self) -> str:
         """Return the line that is shown."""

@@ -148,6 +148,16 @@ def test_every_error_says_what_to_do(error: Exception, wanted: str) -> None:
     assert wanted in describe_error(error)
 
 
+def test_the_first_step_of_each_part_is_told(qtbot: Any) -> None:
+    task = Task(Work([Progress(0, 1, "step"), *(Progress(n, 9, "tile") for n in range(5))]))
+    seen: list[Event] = []
+    task.event.connect(seen.append)
+    ended(qtbot, task)
+    # Else the window goes on saying what it said before, as long as the next step takes.
+    assert seen[:2] == [Progress(0, 1, "step"), Progress(0, 9, "tile")]
+    assert len(seen) < 6
+
+
 def test_only_what_takes_long_is_shown_in_the_activity_dock(
     qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,9 +139,9 @@ class _EngineWorker(GeneratorWorker):
 
 
 def _is_frequent(event: Event) -> bool:
-    """Whether ``event`` is one of many alike, and not the last of them."""
+    """Whether ``event`` is one of many alike, and neither the first nor the last of them."""
     if isinstance(event, Progress):
-        return event.done < event.total
+        return 0 < event.done < event.total
     return isinstance(event, StepDone) and event.step < event.total
 
 
