@@ -13,7 +13,7 @@ PIXELS = 4096 * 4096
 """Pixels of a plane, or of a region of it, above which it is segmented block by block.
 
 In memory a pixel takes about 120 bytes while it is segmented and labelled, so that this many
-take 2 GB; and to label them again, as a slider wants it, takes ten seconds and more.
+take 2 GB; and to label them again, as a slider wants it, takes most of a second.
 """
 
 ONLY_LABELS = (
