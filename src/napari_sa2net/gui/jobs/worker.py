@@ -34,8 +34,8 @@ UPDATE_INTERVAL = 0.25
 """Seconds between two progress events handed to the window: at most four a second."""
 
 ACTIVITY_AFTER = 5.0
-"""Seconds after which a task is shown in napari's activity dock as well. That takes as much time
-as all else the window does during a run, and of a shorter one nobody reads it there."""
+"""Seconds after which a task is shown in napari's activity dock as well. That makes a run of three
+seconds some hundredths longer, and of one so short nobody reads it there."""
 
 LOOK = 0.1
 """Seconds between two looks of a paused job at whether it was cancelled."""
