@@ -242,7 +242,7 @@ def test_labels_change_without_the_network(monkeypatch: pytest.MonkeyPatch) -> N
     result = segmented(image, model, axes="ZYX")
     wanted = LabelSettings(threshold=0.8, min_size=5, split=False)
     expected = segmented(image, model, axes="ZYX", labelling=wanted)
-    monkeypatch.setattr(prediction.Predictor, "_run", None)
+    monkeypatch.setattr(prediction.Predictor, "start", None)
     before = result.labels.copy()
     np.testing.assert_array_equal(relabel(result, wanted), expected.labels)
     again = run(relabel_steps(result, wanted))

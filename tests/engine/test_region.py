@@ -118,10 +118,13 @@ def test_only_the_tiles_of_the_region_are_computed_and_read(
     image: NDArray[np.uint8], model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
-    original = Predictor._run
-    monkeypatch.setattr(
-        Predictor, "_run", lambda s, x, tiles: counts.append(len(tiles)) or original(s, x, tiles)
-    )
+    original = Predictor.start
+
+    def start(self: Predictor, x: Any, corner: Any, tiles: Any) -> Any:
+        counts.append(len(tiles))
+        return original(self, x, corner, tiles)
+
+    monkeypatch.setattr(Predictor, "start", start)
     monkeypatch.setattr(regional, "WHOLE", 1000)
     watched = Watched(image)
     monkeypatch.setattr("napari_sa2net.engine.preparation._SIDE", 8)
@@ -142,14 +145,14 @@ def test_memory_that_runs_out_does_not_change_what_is_covered(
     image: NDArray[np.uint8], model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With smaller tiles other parts of the image are needed: they are read again."""
-    original = Predictor.attempt
+    original = Predictor.start
     options = replace(SMALL, tile=128, keep=frozenset(), region=REGION)
     fails = iter([False, True])
 
-    def attempt(self: Predictor, x: Any, tiles: Any) -> Any:
-        return None if next(fails, False) else original(self, x, tiles)
+    def start(self: Predictor, x: Any, corner: Any, tiles: Any) -> Any:
+        return (lambda: None) if next(fails, False) else original(self, x, corner, tiles)
 
-    monkeypatch.setattr(Predictor, "attempt", attempt)
+    monkeypatch.setattr(Predictor, "start", start)
     part = run(segment(image, model, options)).probabilities
     assert part is not None
     np.testing.assert_allclose(part.sum(axis=0), 1, atol=0.01)

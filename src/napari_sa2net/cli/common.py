@@ -73,6 +73,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="what runs the network (default: auto, ONNX Runtime on the CPU if it is installed)",
     )
     parser.add_argument(
+        "--precision",
+        choices=("auto", "single", "half"),
+        help="on an NVIDIA GPU (default: auto, half precision if that gives the same labels)",
+    )
+    parser.add_argument(
         "--flips",
         action="store_const",
         const=True,
@@ -150,7 +155,7 @@ def add_labelling(parser: argparse.ArgumentParser) -> None:
 def labelling_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options that the functions above have read."""
     names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result",
-             "flips", "backend")  # fmt: skip
+             "flips", "backend", "precision")  # fmt: skip
     return {name: getattr(arguments, name) for name in names}
 
 

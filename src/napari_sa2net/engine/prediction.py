@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from .ensemble import Network, members_of
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message, Progress
 from .execution.backends import Backend, make_backend
+from .execution.pipeline import in_order
 from .network import STAGES
 from .segmentation import SegmentOptions, TileDone, tile_for
 from .tiling import GRID, Box, Stitcher, Tile, tile_grid
@@ -27,6 +30,11 @@ BATCHES = {"cpu": 1, "mps": 4, "cuda": 8}
 
 FLIPS = ((), (-1,), (-2,), (-2, -1))
 """Axes along which a tile is mirrored, when its results are averaged over that."""
+
+Result = TypeVar("Result")
+
+Started = Callable[[], NDArray[np.float32] | None]
+"""Waits for the maps of tiles; None if memory ran out."""
 
 
 @dataclass
@@ -44,6 +52,8 @@ class Plan:
     """Keep the tiles' size even when memory runs out: other planes or blocks have it too."""
     backend: str = "auto"
     """What runs the network, see :data:`.segmentation.BACKENDS`."""
+    precision: str = "auto"
+    """See :data:`.segmentation.PRECISIONS`."""
     asked_tile: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +75,7 @@ class Plan:
             flips=options.flips,
             fixed=fixed,
             backend=options.backend,
+            precision=options.precision,
         )
 
     def grid(self, shape: tuple[int, int], need: Box | None = None) -> list[Tile]:
@@ -210,52 +221,100 @@ class Predictor:
         stitcher = Stitcher(self.maps, need)
         grid = self.plan.grid(shape, need)
         todo = deque(grid)
-        x, corner = _read(read, grid)
         if not self.done:  # how many there are is known before the first one is done
             yield Progress(0, len(grid) * (1 + later), "tile")
         while todo:
-            chunk = [todo.popleft() for _ in range(min(self.plan.batch, len(todo)))]
-            values = self.attempt(x, [tile.seen_from(*corner) for tile in chunk])
-            if values is None:
-                self.messages.append(f"{self.make_room(chunk)} Finished tiles are kept.")
-                yield Message(self.messages[-1], warning=True)
-                grid = self.plan.grid(shape, need)
-                x, corner = _read(read, grid)
-                todo = deque(tile for tile in grid if not stitcher.covers(tile))
-                continue
-            total = self.done + len(chunk) + len(todo) + later * len(grid)
-            for tile, value in zip(chunk, values, strict=True):
-                stitcher.add(tile, value)
-                self.done += 1
-                yield TileDone(self.done, total, plane=number)
+            x, corner = _read(read, grid)
+            start = partial(self.start, x, corner)
+            total = self.done + len(todo) + later * len(grid)
+            for chunk, values in in_order(todo, start, self):
+                if values is None:
+                    self.messages.append(f"{self.make_room(chunk)} Finished tiles are kept.")
+                    yield Message(self.messages[-1], warning=True)
+                    grid = self.plan.grid(shape, need)
+                    todo = deque(tile for tile in grid if not stitcher.covers(tile))
+                    break
+                for tile, value in zip(chunk, values, strict=True):
+                    stitcher.add(tile, value)
+                    self.done += 1
+                    yield TileDone(self.done, total, plane=number)
         return stitcher.result()
 
-    def attempt(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32] | None:
-        """Return the maps (B, maps, h, w) of the tiles, or None if memory ran out."""
+    @property
+    def batch(self) -> int:
+        """Tiles that are computed together."""
+        return self.plan.batch
+
+    @property
+    def ahead(self) -> int:
+        """Batches that are begun before the maps of an earlier one are fetched."""
+        # Not known, and of no account, before the first batch has been begun.
+        return max(
+            (backend.ahead for backend in self._backends.get(self._everything, ())), default=0
+        )
+
+    def start(
+        self, x: NDArray[np.float32], corner: tuple[int, int], tiles: Sequence[Tile]
+    ) -> Started:
+        """Begin with some tiles of a padded plane.
+
+        Parameters
+        ----------
+        x
+            (C, h, w), a part of the plane. It is not needed any more afterwards.
+        corner
+            The place of its first pixel in the plane.
+        tiles
+            All of one size.
+
+        Returns
+        -------
+        callable
+            Waits for the maps (B, maps, h, w) of the tiles, and returns None if memory ran out.
+        """
+        batch = np.stack(
+            [x[:, rows, columns] for rows, columns in (t.seen_from(*corner).slices for t in tiles)]
+        )
+        begun = self._unless_full(partial(self._begin, batch))
+        return lambda: None if begun is None else self._unless_full(begun)
+
+    def _unless_full(self, work: Callable[[], Result]) -> Result | None:
+        """Return the work's result, or None if memory ran out."""
         try:
-            return self._run(x, tiles)
+            return work()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise _explained(error, self.plan.device) from error
         # The error, and with it the frames that hold tensors, is gone by now.
         return None
 
-    def _run(self, x: NDArray[np.float32], tiles: Sequence[Tile]) -> NDArray[np.float32]:
-        everything = self.stages or self.attention
-        if everything not in self._backends:
-            self._backends[everything] = [
-                make_backend(member, self.plan.device, everything, self.plan.backend)
+    def _begin(self, batch: NDArray[np.float32]) -> Callable[[], NDArray[np.float32]]:
+        if self._everything not in self._backends:
+            plan = self.plan
+            self._backends[self._everything] = [
+                make_backend(member, plan.device, self._everything, plan.backend, plan.precision)
                 for member in members_of(self._source)
             ]
-        batch = np.stack([x[:, tile.slices[0], tile.slices[1]] for tile in tiles])
-        found = [
-            np.flip(backend.maps(np.flip(batch, axes)), axes)
-            for backend in self._backends[everything]
+        begun = [
+            (backend.start(np.flip(batch, axes)), axes)
+            for backend in self._backends[self._everything]
             for axes in (FLIPS if self.plan.flips else FLIPS[:1])
         ]
-        mean: NDArray[np.float32] = found[0] if len(found) == 1 else np.mean(found, axis=0)
-        wanted = [True] * self.classes + [self.stages] * STAGES + [self.attention] * STAGES
-        return mean[:, wanted] if everything else mean
+        wanted = [True] * self.classes
+        if self._everything:
+            wanted += [self.stages] * STAGES + [self.attention] * STAGES
+
+        def finish() -> NDArray[np.float32]:
+            found = [np.flip(maps(), axes) for maps, axes in begun]
+            mean: NDArray[np.float32] = found[0] if len(found) == 1 else np.mean(found, axis=0)
+            return mean if all(wanted) else mean[:, wanted]
+
+        return finish
+
+    @property
+    def _everything(self) -> bool:
+        """Whether the network has more to give than the probabilities."""
+        return self.stages or self.attention
 
     def make_room(self, tiles: Sequence[Tile]) -> str:
         """Shrink the plan after memory ran out, and free what can be freed."""

@@ -110,7 +110,10 @@ def tile_starts(side: int, tile: int, step: int) -> list[int]:
 
 
 def fitted_tile(side: int, tile: int, overlap: int) -> int:
-    """Return the shortest tile of which no more are needed along a side than of ``tile``.
+    """Return the length of tiles, up to ``tile``, with which least is computed along a side.
+
+    What two tiles share is computed twice, so that a few pixels less in each are worth more than
+    a tile less, or the other way round, as it falls. Of equals, the longest and fewest.
 
     Parameters
     ----------
@@ -126,9 +129,8 @@ def fitted_tile(side: int, tile: int, overlap: int) -> int:
     """
     if tile >= side:
         return side
-    count = len(tile_starts(side, tile, tile - overlap))
-    lengths = range(padded_side(overlap + GRID), tile + 1, GRID)
-    return next(n for n in lengths if len(tile_starts(side, n, n - overlap)) <= count)
+    lengths = range(tile, padded_side(overlap + GRID) - 1, -GRID)
+    return min(lengths, key=lambda n: n * len(tile_starts(side, n, n - overlap)))
 
 
 def tile_grid(
@@ -141,9 +143,8 @@ def tile_grid(
     shape
         Height and width of the plane, multiples of 16 (see :func:`pad`).
     tile
-        Longest side of a tile in pixels, rounded down to a multiple of 16. Tiles are made as
-        short as they can be without becoming more, because what they share is computed twice.
-        All tiles have one size.
+        Longest side of a tile in pixels, rounded down to a multiple of 16. Tiles are made
+        shorter where that computes less in all. All tiles have one size.
     discard
         Pixels thrown away at each side of a tile that does not lie on the plane's border.
     blend

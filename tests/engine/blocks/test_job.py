@@ -48,13 +48,13 @@ def image(blobs: Blobs) -> NDArray[np.uint8]:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the number of tiles whenever some go through the network."""
     counts: list[int] = []
-    original = Predictor._run
+    original = Predictor.start
 
-    def counted(self: Predictor, x: Any, tiles: Any) -> Any:
+    def counted(self: Predictor, x: Any, corner: Any, tiles: Any) -> Any:
         counts.append(len(tiles))
-        return original(self, x, tiles)
+        return original(self, x, corner, tiles)
 
-    monkeypatch.setattr(Predictor, "_run", counted)
+    monkeypatch.setattr(Predictor, "start", counted)
     return counts
 
 
@@ -241,7 +241,7 @@ def breaking(original: Callable[..., Any], when: Callable[..., bool]) -> Callabl
     [
         (Collector, "result", lambda _: True),
         (Store, "mark", lambda _, phase, number: (phase, number) == ("predict", 2)),
-        (Predictor, "_run", after(10)),  # in the middle of the second block
+        (Predictor, "start", after(10)),  # in the middle of the second block
         (Work, "join", lambda _: True),
         (Store, "mark", lambda _, phase, number: (phase, number) == ("measure", 2)),
         (Store, "mark", lambda _, phase, number: (phase, number) == ("label", 3)),

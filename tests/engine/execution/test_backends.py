@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sa2net.engine.errors import DeviceError, InputError
-from napari_sa2net.engine.execution import backends, graphs
-from napari_sa2net.engine.execution.backends import OnnxBackend, TorchBackend, make_backend
+from napari_sa2net.engine.execution import backends, graphs, onnx_runtime
+from napari_sa2net.engine.execution.backends import make_backend
 from napari_sa2net.engine.execution.folding import folded
 from napari_sa2net.engine.execution.maps import probabilities
+from napari_sa2net.engine.execution.onnx_runtime import OnnxBackend
+from napari_sa2net.engine.execution.pytorch import TorchBackend
 from napari_sa2net.engine.folders import cache_folder
 from napari_sa2net.engine.network import SA2Net
 
@@ -128,7 +130,7 @@ def test_a_broken_onnxruntime_is_done_without(
     def broken(*_: Any) -> None:
         raise ImportError("DLL load failed")
 
-    monkeypatch.setattr(backends, "with_weights", broken)
+    monkeypatch.setattr(onnx_runtime, "with_weights", broken)
     with caplog.at_level(logging.WARNING):
         assert isinstance(make_backend(network(), "cpu", False), TorchBackend)
     assert "going on with PyTorch" in caplog.text

@@ -88,8 +88,8 @@ def _estimate(setup: Setup) -> Estimate:
     try:
         for _ in range(2):  # the first one warms up
             began = time.perf_counter()
-            computed = predictor.attempt(x, [tile.seen_from(tile.y[0], tile.x[0])])
-            if computed is None:
+            maps = predictor.start(x, (tile.y[0], tile.x[0]), [tile])()
+            if maps is None:
                 predictor.make_room([tile])
             seconds = time.perf_counter() - began
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..events import Event, Message
 from ..execution.maps import half
+from ..execution.pipeline import in_order
 from ..instances import LabelSettings, foreground
 from ..prediction import Predictor
 from ..scaling import resample_part
@@ -101,15 +103,11 @@ class BlockPredictor:
             todo = deque(row)
             start, end = tiles[todo[0]], tiles[todo[-1]]
             x = layout.source.window((start.y[0], start.x[0], end.y[1], end.x[1]))
-            origin = start.y[0], start.x[0]
-            while todo:
-                size = min(self._predictor.plan.batch, len(todo))
-                chunk = [todo.popleft() for _ in range(size)]
-                values = self._values(x, origin, chunk, layout, block)
+            begin = partial(self._begin, x, (start.y[0], start.x[0]), layout, block.layer)
+            for chunk, values in in_order(todo, begin, self._predictor):
                 if values is None:
                     text = self._predictor.make_room([tiles[number] for number in chunk])
                     yield Message(text, warning=True)
-                    todo.extendleft(reversed(chunk))
                     continue
                 for number, value in zip(chunk, values, strict=True):
                     stitcher.add(tiles[number], value)
@@ -126,43 +124,48 @@ class BlockPredictor:
             )
         )
 
-    def _values(
+    def _begin(
         self,
         x: NDArray[np.float32],
-        origin: tuple[int, int],
-        numbers: list[int],
+        corner: tuple[int, int],
         layout: TileLayout,
-        block: Block,
-    ) -> list[NDArray[np.float32]] | None:
-        """Return what the network, or a file, says of each tile; None if memory ran out."""
+        layer: int,
+        numbers: Sequence[int],
+    ) -> Callable[[], list[NDArray[np.float32]] | None]:
+        """Return what waits for what the network, or a file, says of each tile."""
         found: dict[int, NDArray[np.float32]] = {}
         for number in numbers:
-            values = self._known(x, origin, number, layout, block.layer)
+            values = self._known(x, corner, number, layout, layer)
             if values is not None:
                 found[number] = values
         missing = [number for number in numbers if number not in found]
-        if missing:
-            tiles = [layout.tiles[number].seen_from(*origin) for number in missing]
-            computed = self._predictor.attempt(x, tiles)
-            if computed is None:
-                return None
-            for number, values in zip(missing, computed, strict=True):
-                found[number] = values
-                if len(layout.touched(number, self._side)) > 1:
-                    self._store.write_arrays(_name(block.layer, number), values=values)
-        return [found[number] for number in numbers]
+        tiles = [layout.tiles[number] for number in missing]
+        maps = self._predictor.start(x, corner, tiles) if tiles else None
+
+        def finish() -> list[NDArray[np.float32]] | None:
+            if maps is not None:
+                computed = maps()
+                if computed is None:
+                    return None
+                for number, values in zip(missing, computed, strict=True):
+                    found[number] = values
+                    if len(layout.touched(number, self._side)) > 1:
+                        self._store.write_arrays(_name(layer, number), values=values)
+            return [found[number] for number in numbers]
+
+        return finish
 
     def _known(
         self,
         x: NDArray[np.float32],
-        origin: tuple[int, int],
+        corner: tuple[int, int],
         number: int,
         layout: TileLayout,
         layer: int,
     ) -> NDArray[np.float32] | None:
         """Return the maps of a tile that need not be computed."""
         if self._skip_empty:
-            rows, columns = layout.tiles[number].seen_from(*origin).slices
+            rows, columns = layout.tiles[number].seen_from(*corner).slices
             tile = x[:, rows, columns]
             if is_empty(tile, layout.source.spread()):
                 self.skipped.add(number)

@@ -30,7 +30,7 @@ from .source import Source, TileLayout
 from .statistics import fingerprint
 from .store import Store, differences, import_zarr
 
-FORMAT = 3
+FORMAT = 4
 """Of the working files: those of another one are not gone on with."""
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ..devices import is_out_of_memory
-from ..errors import DeviceError, InputError
+from ..errors import InputError
 from ..network import SA2Net
-from .folding import folded
-from .graphs import INPUT, with_weights
-from .maps import Maps
+from .cuda import CudaBackend
+from .onnx_runtime import OnnxBackend
+from .precision import precision_for
+from .pytorch import TorchBackend
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +23,27 @@ logger = logging.getLogger(__name__)
 class Backend(Protocol):
     """Runs one network."""
 
+    @property
+    def ahead(self) -> int:
+        """Batches that are best started before the maps of an earlier one are fetched."""
+
+    def start(self, x: NDArray[np.float32]) -> Callable[[], NDArray[np.float32]]:
+        """Begin with tiles (B, C, H, W), which must not change; return what gives their maps.
+
+        The maps are (B, maps, H, W), see :class:`.maps.Maps`.
+        """
+
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps (B, maps, H, W) of tiles (B, C, H, W), see :class:`.maps.Maps`."""
+        """Return the maps of tiles."""
 
 
-def make_backend(network: SA2Net, device: str, everything: bool, wanted: str = "auto") -> Backend:
+def make_backend(
+    network: SA2Net,
+    device: str,
+    everything: bool,
+    wanted: str = "auto",
+    precision: str = "auto",
+) -> Backend:
     """Return what runs a network on a device.
 
     Parameters
@@ -40,6 +56,8 @@ def make_backend(network: SA2Net, device: str, everything: bool, wanted: str = "
         Whether stages and attention maps are wanted besides the probabilities.
     wanted
         One of :data:`~napari_sa2net.engine.segmentation.BACKENDS`.
+    precision
+        One of :data:`~napari_sa2net.engine.segmentation.PRECISIONS`.
 
     Raises
     ------
@@ -48,6 +66,8 @@ def make_backend(network: SA2Net, device: str, everything: bool, wanted: str = "
     """
     if wanted == "onnxruntime":
         _check_onnxruntime(device)
+    if device.startswith("cuda"):
+        return CudaBackend(network, device, everything, precision_for(device, precision))
     possible = device == "cpu" and type(network) is SA2Net
     if wanted == "torch" or not possible or not onnxruntime_installed():
         return TorchBackend(network, device, everything)
@@ -71,65 +91,3 @@ def _check_onnxruntime(device: str) -> None:
 def onnxruntime_installed() -> bool:
     """Tell whether the packages of the extra ``fast`` are there, without loading them."""
     return all(find_spec(name) is not None for name in ("onnxruntime", "onnx"))
-
-
-class TorchBackend:
-    """A network in PyTorch.
-
-    Parameters
-    ----------
-    network, device, everything
-        As for :func:`make_backend`.
-    """
-
-    def __init__(self, network: SA2Net, device: str, everything: bool) -> None:
-        # Quicker with channels last, but Apple's backend has had wrong results with it.
-        last = device != "mps"
-        self._layout = torch.channels_last if last else torch.contiguous_format
-        self._device = device
-        maps = Maps(folded(network), everything)
-        self._maps = maps.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
-
-    def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps of tiles."""
-        with torch.inference_mode():
-            inputs = torch.from_numpy(np.ascontiguousarray(x)).to(
-                self._device, memory_format=self._layout
-            )
-            out: NDArray[np.float32] = self._maps(inputs).float().cpu().numpy()
-        return out
-
-
-class OnnxBackend:
-    """A network in ONNX Runtime, with the exact results of PyTorch but for rounding.
-
-    Parameters
-    ----------
-    network, everything
-        As for :func:`make_backend`.
-    """
-
-    def __init__(self, network: SA2Net, everything: bool) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        options.enable_mem_pattern = False  # takes half as much again, and saves no time
-        self._session: Any = onnxruntime.InferenceSession(
-            with_weights(folded(network), everything),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
-
-    def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps of tiles."""
-        try:
-            out: NDArray[np.float32] = self._session.run(None, {INPUT: np.ascontiguousarray(x)})[0]
-        except Exception as error:  # its own kinds, which are no RuntimeErrors
-            if is_out_of_memory(RuntimeError(str(error))):
-                raise MemoryError(str(error)) from error
-            raise DeviceError(
-                f"ONNX Runtime failed: {error}. Choose the backend torch, or uninstall onnxruntime."
-            ) from error
-        return out
