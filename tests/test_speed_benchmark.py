@@ -34,3 +34,30 @@ def test_a_training_step_is_compared(
     monkeypatch.setattr(speed, "trained", lambda width: speed.SA2Net(3, 1, 2))
     speed.step(1)
     assert [row[0] for row in rows(capsys.readouterr().out)] == ["literal", "ours"]
+
+
+def test_a_card_is_compared_with_its_own_product(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here the processor stands in for the card, in single precision and nothing ahead."""
+    card = bench("card")
+    for name, value in (("SIDE", 64), ("TILE", 32), ("BATCH", 2)):
+        monkeypatch.setattr(card, name, value)
+    card.tiles("cpu", [4], 2)
+    found = rows(capsys.readouterr().out)
+    assert [row[1] for row in found] == ["single", "half"]
+    assert all(float(row[3]) > 0 and float(row[5]) == 0 for row in found)
+    card.plane("cpu", 64, 1)
+    found = rows(capsys.readouterr().out)
+    assert [row[0] for row in found] == ["single", "half", "auto"]
+    assert len({row[2] for row in found}) == 1
+
+
+def test_half_precision_is_compared_with_single(
+    bench: Any, tiny_model: Any, real_image: Any
+) -> None:
+    half = bench("half_precision")
+    x = real_image[None, None, :64, :96].astype("float32").repeat(tiny_model.card.in_channels, 1)
+    found = half.compare(tiny_model, x / 255, "cpu")
+    assert 0 < found.largest < 0.01
+    assert found.objects_half == found.objects

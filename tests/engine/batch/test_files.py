@@ -15,7 +15,7 @@ import pytest
 
 from napari_sa2net.engine.batch import files as batch_files
 from napari_sa2net.engine.batch.files import Batch, BatchResult, FileEnded, segment_files
-from napari_sa2net.engine.batch.record import read_record
+from napari_sa2net.engine.batch.record import read_record, record_of
 from napari_sa2net.engine.errors import InputError, SA2NetError
 from napari_sa2net.engine.events import Event, Message, Progress, run
 from napari_sa2net.engine.files import read_image, write_image, write_labels
@@ -117,6 +117,16 @@ def test_labels_measurements_and_outlines_belong_together(
         (1, 2, "done"), (2, 2, "done")]  # fmt: skip
     assert ended[0].found == len(numbers) == 3
     assert read_image(tmp_path / "out" / "a_disagreement.ome.tif").pixel_size == (0.5, 0.5)
+
+
+def test_what_runs_the_network_does_not_matter(
+    go: Callable[..., BatchResult], tiny_model: Model
+) -> None:
+    go()
+    assert names(go(backend="torch", precision="single", batch=3)) == ([], BOTH, [])
+    now = record_of(tiny_model, SegmentOptions(), ())
+    old = replace(now, settings={**now.settings, "backend": "torch"})  # versions before wrote it
+    assert now.difference(old) == ""
 
 
 def test_what_is_done_is_skipped_and_the_rest_made(

@@ -333,6 +333,17 @@ def test_another_image_model_or_settings_are_refused(
     assert result.labels.shape == (100, 130)
 
 
+def test_a_channel_that_only_measurements_see_is_of_the_image_too(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    four, some = np.concatenate([image, image[..., :1]], axis=2), replace(SMALL, channels=(0, 1, 2))
+    in_blocks(tmp_path, four, lively, some)
+    in_blocks(tmp_path, four, lively, some, resume=True)
+    four[..., 3] //= 2
+    with pytest.raises(InputError, match="image fingerprint was"):
+        in_blocks(tmp_path, four, lively, some, resume=True)
+
+
 def test_what_is_not_ours_is_never_replaced(
     tmp_path: Path, image: NDArray[np.uint8], lively: Model
 ) -> None:

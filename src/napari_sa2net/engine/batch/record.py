@@ -17,7 +17,10 @@ from ..segmentation import SegmentOptions
 KEY = "napari-sa2net"
 """Of the one entry of the JSON text in a labels file's description."""
 
-_NO_MATTER = ("device", "batch", "keep", "planes", "map_planes", "relabel")
+_NO_MATTER = (
+    *("device", "backend", "precision", "batch"),
+    *("keep", "planes", "map_planes", "relabel"),
+)
 """Options that change nothing in the labels of a file."""
 
 
@@ -86,7 +89,9 @@ def read_record(path: Path) -> Record | None:
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     labelling = settings.get("labelling")
     inner = labelling if isinstance(labelling, Mapping) else {}
-    return {k: v for k, v in settings.items() if k != "labelling"} | dict(inner)
+    # Earlier versions wrote down some of what does not matter.
+    outer = {k: v for k, v in settings.items() if k not in ("labelling", *_NO_MATTER)}
+    return outer | dict(inner)
 
 
 def _word(value: Any) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images import Normalization, Planes, value_limits
+from ..measuring.objects import all_channels
 from .plan import Block, box_slices
 
 SAMPLES = 2**22
@@ -106,7 +107,11 @@ class Collector:
 
 
 def fingerprint(planes: Planes, numbers: Iterable[int]) -> str:
-    """Return a hash of small windows all over the image, by which it is known again."""
+    """Return a hash of small windows all over the image, by which it is known again.
+
+    Of all its channels: those that the network does not see are measured.
+    """
+    everything = all_channels(planes).planes
     digest = hashlib.sha256(f"{planes.shape} {planes.arrays[0].dtype}".encode())
     chosen = list(numbers)
     chosen = chosen[:: max(1, len(chosen) // 4)]
@@ -118,5 +123,5 @@ def fingerprint(planes: Planes, numbers: Iterable[int]) -> str:
         for y in map(int, starts[0]):
             for x in map(int, starts[1]):
                 window = box_slices((y, x, y + 64, x + 64))
-                digest.update(np.ascontiguousarray(planes.read(number, window)).tobytes())
+                digest.update(everything.values(number, window).tobytes())
     return digest.hexdigest()

@@ -9,8 +9,11 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-TOLERANCE = 0.01
-"""Probabilities this far apart move the border of an object by less than a pixel."""
+TOLERANCE = 0.02
+"""Most that probabilities may differ by: as much as where an image is cut into tiles can change.
+
+In `benchmarks/half_precision.py` differences up to 0.0125 left every object as it was.
+"""
 
 TENSOR_CORES = (7, 0)
 """Compute capability from which on NVIDIA's cards are quicker in half precision."""
