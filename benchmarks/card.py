@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from costs import flops
 from literal import Literal
 from napari_sa2net import load_model, segment
-from napari_sa2net.engine.execution.backends import Backend, make_backend
+from napari_sa2net.engine.execution.backends import make_backend
+from napari_sa2net.engine.execution.base import Backend
 from napari_sa2net.engine.execution.pipeline import in_order
 from napari_sa2net.engine.prediction import BATCHES
 from napari_sa2net.gui.sample_data import load_sample

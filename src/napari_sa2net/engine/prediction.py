@@ -15,7 +15,8 @@ from .devices import free_memory, is_out_of_memory
 from .ensemble import Network, members_of
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message, Progress
-from .execution.backends import Backend, make_backend
+from .execution.backends import make_backend
+from .execution.base import Backend
 from .execution.pipeline import in_order
 from .network import STAGES
 from .segmentation import SegmentOptions, TileDone, tile_for

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..network import SA2Net
+from .base import Backend
 from .cuda import CudaBackend
 from .onnx_runtime import OnnxBackend
 from .precision import precision_for
 from .pytorch import TorchBackend
 
 logger = logging.getLogger(__name__)
-
-
-class Backend(Protocol):
-    """Runs one network."""
-
-    @property
-    def ahead(self) -> int:
-        """Batches that are best started before the maps of an earlier one are fetched."""
-
-    def start(self, x: NDArray[np.float32]) -> Callable[[], NDArray[np.float32]]:
-        """Begin with tiles (B, C, H, W), which must not change; return what gives their maps.
-
-        The maps are (B, maps, H, W), see :class:`.maps.Maps`.
-        """
-
-    def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps of tiles."""
 
 
 def make_backend(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,12 @@ from numpy.typing import NDArray
 from ..devices import is_out_of_memory
 from ..errors import DeviceError
 from ..network import SA2Net
+from .base import Backend
 from .folding import folded
 from .graphs import INPUT, with_weights
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """A network in ONNX Runtime, with the exact results of PyTorch but for rounding.
 
     Parameters
@@ -27,8 +26,6 @@ class OnnxBackend:
     everything
         Whether stages and attention maps are wanted besides the probabilities.
     """
-
-    ahead = 0
 
     def __init__(self, network: SA2Net, everything: bool) -> None:
         import onnxruntime
@@ -43,12 +40,8 @@ class OnnxBackend:
             providers=["CPUExecutionProvider"],
         )
 
-    def start(self, x: NDArray[np.float32]) -> Callable[[], NDArray[np.float32]]:
-        """Return what gives the maps of tiles."""
-        return partial(self.maps, x)
-
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps (B, maps, H, W) of tiles (B, C, H, W)."""
+        """Return the maps of tiles."""
         try:
             out: NDArray[np.float32] = self._session.run(None, {INPUT: np.ascontiguousarray(x)})[0]
         except Exception as error:  # its own kinds, which are no RuntimeErrors

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..network import SA2Net
+from .base import Backend
 from .folding import folded
 from .maps import Maps
 from .precision import Precision, agree, computing
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """A network in PyTorch.
 
     Parameters
@@ -30,8 +28,6 @@ class TorchBackend:
     precision
         With what numbers it computes.
     """
-
-    ahead = 0
 
     def __init__(
         self,
@@ -49,12 +45,8 @@ class TorchBackend:
         self.precision = precision
         """Computed with by the next batch; no longer ``AUTO`` once a batch has shown which."""
 
-    def start(self, x: NDArray[np.float32]) -> Callable[[], NDArray[np.float32]]:
-        """Return what gives the maps of tiles."""
-        return partial(self.maps, x)
-
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps (B, maps, H, W) of tiles (B, C, H, W)."""
+        """Return the maps of tiles."""
         with torch.inference_mode():
             inputs = torch.from_numpy(np.ascontiguousarray(x)).to(
                 self._device, memory_format=self._layout
