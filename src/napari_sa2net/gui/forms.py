@@ -23,8 +23,10 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QFrame,
     QGroupBox,
     QHBoxLayout,
+    QScrollArea,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -248,6 +250,23 @@ class WheelGuard(QObject):
             event.ignore()
             return True
         return False
+
+
+def tab_page(*widgets: QWidget) -> QScrollArea:
+    """Put widgets below each other on a page that scrolls."""
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(2, 2, 6, 2)
+    for widget in widgets:
+        column.addWidget(widget)
+    column.addStretch(1)
+    WheelGuard(page)
+    scroll = QScrollArea()
+    scroll.setWidget(page)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+    return scroll
 
 
 def group(title: str, *widgets: QWidget) -> QGroupBox:

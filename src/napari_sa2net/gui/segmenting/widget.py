@@ -9,14 +9,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
-    QFrame,
     QGridLayout,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QMessageBox,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -24,7 +22,7 @@ from qtpy.QtWidgets import (
 from ...engine.errors import SA2NetError
 from ...engine.instances import LabelSettings
 from .. import large, saving
-from ..forms import DataclassForm, WheelGuard, group
+from ..forms import DataclassForm, group, tab_page
 from ..image_panel import ImagePanel
 from ..job_progress import JobProgress
 from ..jobs.state import acts_on_text, size_text
@@ -136,20 +134,13 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "<qt>Keep the maps ticked above for every plane, not only for the one shown. Labels "
             "are always made for all planes.</qt>"
         )
-        self.page = page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(2, 2, 6, 2)
-        column.addWidget(group("Image", self.image, self.where))
-        column.addWidget(group("Model", self.model))
-        column.addWidget(self._extras())
-        column.addWidget(group("Labels", self.acts_on, self.labelling))
-        column.addStretch(1)
-        WheelGuard(page)
-        scroll = QScrollArea()
-        scroll.setWidget(page)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        scroll = tab_page(
+            group("Image", self.image, self.where),
+            group("Model", self.model),
+            self._extras(),
+            group("Labels", self.acts_on, self.labelling),
+        )
+        self.page = scroll.widget()
         buttons = QHBoxLayout()
         for button in (self.preview, self.segment, self.cancel):
             buttons.addWidget(button, 1)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QMessageBox,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -22,7 +20,7 @@ from qtpy.QtWidgets import (
 from ..annotating import layers as annotation_layers
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
-from ..forms import WheelGuard, group
+from ..forms import group, tab_page
 from ..image_panel import ImagePanel, parse_channels
 from ..job_progress import JobProgress
 from ..jobs.state import size_text
@@ -117,25 +115,17 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             "<qt>A layer over the image shows how likely each pixel in view belongs to an object, "
             "every few seconds. It takes a little of the computer's time.</qt>"
         )
-        self.page = page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(2, 2, 6, 2)
-        column.addWidget(self.kept)
-        column.addWidget(self.trainings)
-        column.addWidget(group("Image and model", self.image, self.start))
-        column.addWidget(group("1 · Annotate", self.annotate))
-        column.addWidget(group("2 · What the painting means", self.pairs))
-        column.addWidget(group("3 · Where next?", self.where))
-        column.addWidget(group("4 · Fine-tune", self.settings, self.preview, self.device))
         self.outcome = group("5 · Better or worse?", self.plot, self.result)
-        column.addWidget(self.outcome)
-        column.addStretch(1)
-        WheelGuard(page)
-        self.scroll = QScrollArea()
-        self.scroll.setWidget(page)
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.scroll = tab_page(
+            self.kept,
+            self.trainings,
+            group("Image and model", self.image, self.start),
+            group("1 · Annotate", self.annotate),
+            group("2 · What the painting means", self.pairs),
+            group("3 · Where next?", self.where),
+            group("4 · Fine-tune", self.settings, self.preview, self.device),
+            self.outcome,
+        )
         buttons = QHBoxLayout()
         for button in (self.train, self.pause, self.stop):
             buttons.addWidget(button, 1)
