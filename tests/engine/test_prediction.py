@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from napari_sa2net.engine import prediction
 from napari_sa2net.engine.events import Message, run
+from napari_sa2net.engine.execution.precision import Precision
 from napari_sa2net.engine.execution.pytorch import TorchBackend
+from napari_sa2net.engine.inference import segment
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.prediction import Plan, Predictor
+from napari_sa2net.engine.segmentation import SegmentOptions
 
 Maps = Callable[[], NDArray[np.float32]]
 
@@ -97,6 +100,19 @@ def test_mirror_images_are_begun_together(
 ) -> None:
     predicted(network, plane, flips=True)
     assert [what for what, _ in card.log[:9]] == ["begun"] * 8 + ["fetched"]
+
+
+def test_half_precision_is_told(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Any, real_image: Any
+) -> None:
+    def half(network: SA2Net, device: str, everything: bool, *_: Any) -> TorchBackend:
+        return TorchBackend(network, device, everything, Precision.HALF)
+
+    options = SegmentOptions(device="cpu")
+    told = "The network ran on cpu in half precision."
+    assert told not in run(segment(real_image[:32, :32], tiny_model, options)).messages
+    monkeypatch.setattr(prediction, "make_backend", half)
+    assert told in run(segment(real_image[:32, :32], tiny_model, options)).messages
 
 
 @pytest.mark.parametrize("what", ["begun", "fetched"])

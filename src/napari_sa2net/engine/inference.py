@@ -121,6 +121,8 @@ class _Job:
         predictor = Predictor(self.model.network, plan)
         try:
             yield from self._all_planes(predictor)
+            if predictor.where != plan.device:
+                yield self._say(f"The network ran on {predictor.where}.")
         finally:
             predictor.close()
         warning = link_labels(self.labels, self.stack, self.settings)

@@ -250,9 +250,14 @@ class Predictor:
     def ahead(self) -> int:
         """Batches that are begun before the maps of an earlier one are fetched."""
         # Not known, and of no account, before the first batch has been begun.
-        return max(
-            (backend.ahead for backend in self._backends.get(self._everything, ())), default=0
-        )
+        made = self._backends.get(self._everything, [])
+        return max((backend.ahead for backend in made), default=0)
+
+    @property
+    def where(self) -> str:
+        """The device, and the precision where it is not single."""
+        half = any(backend.half for made in self._backends.values() for backend in made)
+        return f"{self.plan.device} in half precision" if half else self.plan.device
 
     def start(
         self, x: NDArray[np.float32], corner: tuple[int, int], tiles: Sequence[Tile]

@@ -21,7 +21,7 @@ _NO_MATTER = (
     *("device", "backend", "precision", "batch"),
     *("keep", "planes", "map_planes", "relabel"),
 )
-"""Options that change nothing in the labels of a file."""
+"""Options that change nothing, or nothing to speak of, in the labels of a file."""
 
 
 @dataclass(frozen=True)

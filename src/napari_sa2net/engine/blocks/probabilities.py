@@ -82,8 +82,11 @@ class BlockPredictor:
 
     @property
     def device(self) -> str:
-        """Where the network runs; the CPU once the memory of another device has run out."""
-        return self._predictor.plan.device
+        """Where the network runs, see :attr:`Predictor.where`.
+
+        The CPU once the memory of another device has run out.
+        """
+        return self._predictor.where
 
     def close(self) -> None:
         """Free the network and the device's memory."""

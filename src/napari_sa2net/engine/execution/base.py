@@ -16,6 +16,11 @@ class Backend(ABC):
     ahead: int = 0
     """Batches that are best begun before the maps of an earlier one are fetched."""
 
+    @property
+    def half(self) -> bool:
+        """Whether it computes in half precision."""
+        return False
+
     @abstractmethod
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps (B, maps, H, W), see :class:`.maps.Maps`, of tiles (B, C, H, W)."""

@@ -45,6 +45,11 @@ class TorchBackend(Backend):
         self.precision = precision
         """Computed with by the next batch; no longer ``AUTO`` once a batch has shown which."""
 
+    @property
+    def half(self) -> bool:
+        """Whether it computes in half precision."""
+        return self.precision is Precision.HALF
+
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps of tiles."""
         with torch.inference_mode():
