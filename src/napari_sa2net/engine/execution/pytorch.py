@@ -43,7 +43,7 @@ class TorchBackend(Backend):
         maps = Maps(folded(network), everything)
         self._maps = maps.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]
         self.precision = precision
-        """Computed with by the next batch; no longer ``AUTO`` once a batch has shown which."""
+        """Of the next batch; no longer ``AUTO`` once the first one has shown which it is."""
 
     @property
     def half(self) -> bool:
