@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/models.md: an image that the model has not seen, and its result.
+"""Draw the pictures of docs/models.md: images, and what a model makes of them.
 
     python scripts/model_pictures.py DATA [NAME …]
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skimage.color import label2rgb
 from skimage.io import imsave
 from skimage.segmentation import find_boundaries
+from skimage.transform import downscale_local_mean
 
 from napari_sa2net import segment
 from napari_sa2net.engine.files import read_image
@@ -24,45 +25,62 @@ from napari_sa2net.engine.files import read_image
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIDE = 420
-"""Pixels of each of the two pictures."""
+"""Height of a picture in pixels."""
+
+GAP = 6
+"""White pixels between parts of a picture."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is drawn for a model."""
+class Field:
+    """A part of an image."""
 
-    model: str
     image: str
     """File in the data folder."""
     corner: tuple[int, int] = (0, 0)
     """Row and column of what is cut out."""
     options: tuple[tuple[str, float], ...] = ()
+    shrink: int = 1
+    """Pixels that become one."""
 
 
-PICTURES = (
-    Picture("nuclei", "dsb2018_fluorescence/images/98a463483fe3a56d.png"),
-    Picture(
-        "cells-phase-contrast",
-        "usiigaci_phase_contrast/images/set11.png",
-        (300, 300),
-        (("diameter", 56.0),),
-    ),
-    Picture(
-        "axons-sem",
-        "axondeepseg_sem/images/sub-rat4_sample-data12_SEM.png",
-        (0, 0),
-        (("pixel_size", 0.1),),
-    ),
-)
+PICTURES = {
+    "nuclei": [Field("dsb2018_fluorescence/images/98a463483fe3a56d.png")],
+    "cells-phase-contrast": [
+        Field("usiigaci_phase_contrast/images/set11.png", (300, 300), (("diameter", 56.0),))
+    ],
+    "axons-sem": [
+        Field(
+            "axondeepseg_sem/images/sub-rat4_sample-data12_SEM.png",
+            options=(("pixel_size", 0.1),),
+        )
+    ],
+    "generalist": [
+        Field("dsb2018_fluorescence/images/aaa52100fafaa508.png"),
+        Field("dsb2018_histology/images/4ca5081854df7bbc.png"),
+        Field("usiigaci_phase_contrast/images/set10.png", (450, 256), (("diameter", 56.0),), 2),
+        Field("axondeepseg_sem/images/sub-rat2_sample-data5_SEM.png", (220, 320)),
+    ],
+}
 
 
-def draw(picture: Picture, data: Path) -> NDArray[np.uint8]:
-    """Return the image and, beside it, the same with its result over it."""
-    file = read_image(data / picture.image)
-    options: dict[str, Any] = {"axes": file.axes, "rgb": file.rgb, **dict(picture.options)}
-    released = ROOT / "weights" / f"{picture.model}.safetensors"
-    model = released if released.exists() else picture.model
-    found = segment(file.array, model, device="cpu", **options)
+def picture_of(name: str, data: Path) -> NDArray[np.uint8]:
+    """Return the picture of a model: one field, or four in two rows."""
+    fields = PICTURES[name]
+    rows = 1 if len(fields) == 1 else 2
+    side = SIDE // rows
+    drawn = [draw(name, field, data, side) for field in fields]
+    columns = len(drawn) // rows
+    lines = [_joined(drawn[i * columns : (i + 1) * columns], axis=1) for i in range(rows)]
+    return (255 * _joined(lines, axis=0)).round().astype(np.uint8)
+
+
+def draw(name: str, field: Field, data: Path, side: int) -> NDArray[np.float64]:
+    """Return the field and, beside it, the same with the model's result over it."""
+    file = read_image(data / field.image)
+    options: dict[str, Any] = {"axes": file.axes, "rgb": file.rgb, **dict(field.options)}
+    released = ROOT / "weights" / f"{name}.safetensors"
+    found = segment(file.array, released if released.exists() else name, device="cpu", **options)
     grey = np.asarray(file.array, np.float32)
     low, high = np.percentile(grey, (0.5, 99.8))
     shown = np.clip((grey - low) / (high - low), 0, 1)
@@ -70,13 +88,20 @@ def draw(picture: Picture, data: Path) -> NDArray[np.uint8]:
     colors = None
     if found.labelling.result == "classes":
         colors = [_rgb(info.color) for info in found.card.classes[1:]]
-    over = label2rgb(found.labels, shown, colors=colors, alpha=0.35, bg_label=0)
+    over = label2rgb(found.labels, shown, colors=colors, alpha=0.35, bg_label=0, saturation=1)
     over[find_boundaries(found.labels, mode="inner")] = 1.0
-    top, left = picture.corner
-    part = (slice(top, top + SIDE), slice(left, left + SIDE))
-    gap = np.ones((shown[part].shape[0], 6, 3))
-    both = np.concatenate([shown[part], gap, over[part]], axis=1)
-    return (255 * both).round().astype(np.uint8)
+    top, left = field.corner
+    part = (slice(top, top + side * field.shrink), slice(left, left + side * field.shrink))
+    size = (field.shrink, field.shrink, 1)
+    return _joined([downscale_local_mean(image[part], size) for image in (shown, over)], axis=1)
+
+
+def _joined(images: list[NDArray[np.float64]], axis: int) -> NDArray[np.float64]:
+    """Put images side by side, or below each other, with a gap between."""
+    shape = list(images[0].shape)
+    shape[axis] = GAP
+    parts = [part for image in images for part in (np.ones(shape), image)]
+    return np.concatenate(parts[1:], axis)
 
 
 def _rgb(color: str) -> tuple[float, ...]:
@@ -86,13 +111,11 @@ def _rgb(color: str) -> tuple[float, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("names", nargs="*", help="models (default: all)")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(PICTURES)} (default: all)")
     arguments = parser.parse_args()
-    for picture in PICTURES:
-        if arguments.names and picture.model not in arguments.names:
-            continue
-        target = IMAGES / f"model-{picture.model}.png"
-        imsave(target, draw(picture, arguments.data), check_contrast=False)
+    for name in arguments.names or PICTURES:
+        target = IMAGES / f"model-{name}.png"
+        imsave(target, picture_of(name, arguments.data), check_contrast=False)
         print(target)
 
 
