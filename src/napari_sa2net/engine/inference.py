@@ -14,6 +14,7 @@ from .devices import choose_device, is_out_of_memory
 from .errors import DeviceError, SA2NetError
 from .events import Event, Message
 from .execution.maps import half
+from .execution.precision import note
 from .instances import LabelSettings, features, label_plane
 from .network import STAGES
 from .prediction import Plan, Predictor
@@ -110,7 +111,8 @@ class _Job:
 
     def run(self) -> Generator[Event, None, Segmentation]:
         choice = choose_device(self.options.device)
-        yield self._say(f"Running on {choice.reason}")
+        precision = note(choice.device, self.options.precision)
+        yield self._say(f"Running on {choice.reason}{precision}", warning=bool(precision))
         if self.zoom_text:
             yield self._say(self.zoom_text)
         if self.options.region is not None and is_sampled(self.preparation):

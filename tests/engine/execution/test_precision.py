@@ -12,11 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sa2net.engine.errors import InputError
+from napari_sa2net.engine.events import Event, Message, run
 from napari_sa2net.engine.execution import pytorch
-from napari_sa2net.engine.execution.precision import Precision, agree, computing, precision_for
+from napari_sa2net.engine.execution.precision import (
+    Precision,
+    agree,
+    computing,
+    note,
+    precision_for,
+)
 from napari_sa2net.engine.execution.pytorch import TorchBackend
+from napari_sa2net.engine.inference import segment
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.segmentation import SegmentOptions
+from napari_sa2net.engine.weights import Model
 
 
 @pytest.fixture
@@ -118,6 +127,16 @@ def test_what_is_tried_where(
     )
     assert precision_for(device, wanted) is Precision(expected)
     assert set(asked) <= {device}
+
+
+def test_half_precision_that_a_device_cannot_do_is_told(tiny_model: Model) -> None:
+    image = np.zeros((16, 16), np.uint8)
+    events: list[Event] = []
+    run(segment(image, tiny_model, SegmentOptions(device="cpu", precision="half")), events.append)
+    warnings = [e.text for e in events if isinstance(e, Message) and e.warning]
+    assert any("Half precision is for NVIDIA GPUs" in text for text in warnings)
+    assert not note("cpu", "auto")
+    assert not note("cuda:1", "half")
 
 
 def test_an_unknown_precision_is_explained() -> None:

@@ -146,7 +146,7 @@ def segment_to_zarr(
 def _runner(setup: Setup, scheduler: str | None) -> Runner:
     """Return what does the blocks."""
     if scheduler is None:
-        return Here(setup.options.device)
+        return Here(setup.options)
     from .cluster import Cluster  # needs another package
 
     return Cluster(scheduler, setup.options.device)

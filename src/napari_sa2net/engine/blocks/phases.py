@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..axes import Stack
 from ..devices import choose_device
 from ..events import Event
+from ..execution.precision import note
 from ..model_files import Model, model_bytes, model_from_bytes
 from ..parts import Labels
 from ..prediction import Plan, Predictor
@@ -101,13 +102,14 @@ class Here:
         If the device is not there.
     """
 
-    def __init__(self, device: str) -> None:
-        self._choice = choose_device(device)
-        self.device = self._choice.device
+    def __init__(self, options: SegmentOptions) -> None:
+        choice = choose_device(options.device)
+        self.device = choice.device
+        self._where = choice.reason + note(choice.device, options.precision)
 
     def begin(self, preparation: Preparation, store: Store, run: str) -> str:
         """Tell where it runs."""
-        return self._choice.reason
+        return self._where
 
     def each(self, phase: Phase, blocks: Iterable[Block]) -> Generator[Event, None, None]:
         """Do blocks, see :class:`Runner`."""

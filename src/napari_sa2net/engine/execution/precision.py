@@ -47,6 +47,13 @@ def precision_for(device: str, wanted: str) -> Precision:
     return chosen
 
 
+def note(device: str, wanted: str) -> str:
+    """Return a sentence, with a space before it, if a device cannot do what is wanted."""
+    if Precision(wanted) is Precision.HALF and not device.startswith("cuda"):
+        return " Half precision is for NVIDIA GPUs: it computes in single precision."
+    return ""
+
+
 @contextmanager
 def computing(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute with these numbers."""
