@@ -19,12 +19,8 @@ class TorchBackend(Backend):
 
     Parameters
     ----------
-    network
-        It is copied.
-    device
-        As PyTorch names it.
-    everything
-        Whether stages and attention maps are wanted besides the probabilities.
+    network, device, everything
+        As for :func:`.backends.make_backend`.
     precision
         With what numbers it computes.
     """
