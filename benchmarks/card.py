@@ -1,6 +1,6 @@
 """How fast does the network run on a graphics card, against the card's own matrix product?
 
-    python benchmarks/card.py [--device cuda] [--widths 64 32 16] [--repeats 10]
+    python benchmarks/card.py [--device cuda] [--widths 64 32 16] [--repeats 10] [--compile]
 
 tiles
     Batches of tiles of 512², three channels and classes, from and to the computer's memory, in
@@ -8,6 +8,13 @@ tiles
     last is fetched, as segmenting does. Beside each: tiles a second; the literal network's
     operations a second as a share of those of a matrix product of the same precision (without
     TF32), and the largest difference of a probability from single precision.
+calls
+    What the calls from Python cost, in half precision with all data on the card: batches of one
+    tile of 256² and of eight of 512², called as ever and replayed as a CUDA graph; with
+    ``--compile`` also what ``torch.compile`` makes of the network, and how long that takes.
+steps
+    A training step of four crops of 256²: seconds and memory with either order of channels, with
+    cuDNN trying its ways first, and with bfloat16.
 plane
     An image of 4096² of the bundled sample, segmented with the bundled model in single, half and
     automatic precision: halo, blending and labels.
@@ -20,6 +27,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -31,8 +39,11 @@ from literal import Literal
 from napari_sa2net import load_model, segment
 from napari_sa2net.engine.execution.backends import make_backend
 from napari_sa2net.engine.execution.base import Backend
+from napari_sa2net.engine.execution.folding import folded
+from napari_sa2net.engine.execution.maps import Maps
 from napari_sa2net.engine.execution.pipeline import in_order
 from napari_sa2net.engine.prediction import BATCHES
+from napari_sa2net.engine.training.losses import Target, authors_loss, deep_supervision
 from napari_sa2net.gui.sample_data import load_sample
 from records import table
 from speed import trained
@@ -112,6 +123,101 @@ def tiles(device: str, widths: list[int], repeats: int) -> None:
     print(table(head, rows), flush=True)
 
 
+def timed(call: Callable[[], Any], repeats: int) -> float:
+    """Return the median seconds of a call, waited for; the first ones warm up."""
+    seconds = []
+    for _ in range(repeats + 3):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[3:])
+
+
+def replayed(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a CUDA graph of a call that has run before."""
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def calls(device: str, widths: list[int], repeats: int, compiling: bool) -> None:
+    """Compare ways to call a network."""
+    rows = []
+    for width in widths:
+        maps = Maps(folded(trained(width)), False).to(device).half()
+        maps = maps.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for count, side in ((1, 256), (BATCH, TILE)):
+            x = torch.rand(count, 3, side, side, device=device).half()
+            x = x.contiguous(memory_format=torch.channels_last)
+
+            def eager(maps: Any = maps, x: torch.Tensor = x) -> torch.Tensor:
+                found: torch.Tensor = maps(x)
+                return found
+
+            with torch.inference_mode():
+                row = [timed(eager, repeats), timed(replayed(eager), repeats)]
+                taken = "–"
+                if compiling:
+                    began = time.perf_counter()
+                    made = torch.compile(maps, dynamic=False)
+                    made(x)
+                    torch.cuda.synchronize()
+                    taken = f"{time.perf_counter() - began:.1f}"
+                    row.append(timed(lambda made=made, x=x: made(x), repeats))
+            rates = [f"{count / seconds:.1f}" for seconds in row]
+            rows.append((width, f"{count} × {side}²", *rates, *["–"] * (3 - len(rates)), taken))
+    head = ("width", "batch", "called", "CUDA graph", "compiled, tiles a second", "to compile, s")
+    print(table(head, rows), flush=True)
+
+
+def steps(device: str, widths: list[int], repeats: int) -> None:
+    """Compare ways to train."""
+    first, last = torch.contiguous_format, torch.channels_last
+    ways = {
+        "channels first": (first, False, False),
+        "channels last": (last, False, False),
+        "channels last, cuDNN tuned": (last, True, False),
+        "channels last, bfloat16": (last, False, True),
+    }
+    rows = []
+    for width in widths:
+        for name, (layout, tuned, mixed) in ways.items():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            torch.backends.cudnn.benchmark = tuned
+            training = one_step(device, width, layout, mixed)
+            seconds = timed(training, repeats)
+            memory = torch.cuda.max_memory_allocated() / 2**30
+            rows.append((width, name, f"{1000 * seconds:.1f}", f"{memory:.1f}"))
+            del training
+    torch.backends.cudnn.benchmark = False
+    print(table(("width", "training step", "ms", "GiB at most"), rows), flush=True)
+
+
+def one_step(
+    device: str, width: int, layout: torch.memory_format, mixed: bool
+) -> Callable[[], None]:
+    """Return a training step."""
+    network = trained(width).to(device).train()
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]
+    images = torch.rand(4, 3, 256, 256).to(device, memory_format=layout)
+    target = Target((torch.rand(4, 256, 256) > 0.5).long()).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+    def once() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16) if mixed else nullcontext():
+            stages = network(images)
+        deep_supervision(stages, target, authors_loss, (1.0, 1.0, 1.0, 1.0)).backward()
+        optimizer.step()
+
+    return once
+
+
 def plane(device: str, side: int, repeats: int) -> None:
     """Compare an image."""
     sample = load_sample("fluorescence")
@@ -134,10 +240,16 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 32, 16])
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile too: minutes"
+    )
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda"):
         print(torch.cuda.get_device_name(arguments.device))
     tiles(arguments.device, arguments.widths, arguments.repeats)
+    if arguments.device.startswith("cuda"):
+        calls(arguments.device, arguments.widths, arguments.repeats, arguments.compile)
+        steps(arguments.device, arguments.widths, arguments.repeats)
     plane(arguments.device, 4096, arguments.repeats)
 
 

@@ -87,6 +87,11 @@ class Protocol:
         return f"{text}, {self.images or 'all'} images, {made.sha256[:8]}"
 
     @property
+    def titles(self) -> list[str]:
+        """What the result of each fold is kept under."""
+        return [f"{self.title}, fold {fold}" for fold in self.folds]
+
+    @property
     def remark(self) -> str:
         """Tell in what this is not the protocol in full."""
         full = read_recipe(self.recipe.path)
@@ -272,6 +277,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, help="how many are trained; 5, or 1 on a CPU")
     parser.add_argument("--images", type=int, default=0, help="for a try: of so many; 0: all")
     parser.add_argument(
+        "--workers", type=int, default=1, help="folds at a time, for a GPU with room for several"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("paper.json"), help="what is in it is not run again"
     )
     arguments = parser.parse_args()
@@ -290,21 +298,21 @@ def main() -> None:
     }
     records = Records(arguments.out)
     folder = arguments.out.with_suffix("")
-    for name in chosen_sets:
-        chosen = protocol(name, images=arguments.images, **given)
-        names = [f"{chosen.title}, fold {fold}" for fold in chosen.folds]
-        cases: list[Case] = [
-            (title, one_fold, (arguments.data, chosen, fold, device, folder))
-            for title, fold in zip(names, chosen.folds, strict=True)
-        ]
-        records.measure(cases, 1)
+    protocols = [protocol(name, images=arguments.images, **given) for name in chosen_sets]
+    cases: list[Case] = [
+        (title, one_fold, (arguments.data, chosen, fold, device, folder))
+        for chosen in protocols
+        for title, fold in zip(chosen.titles, chosen.folds, strict=True)
+    ]
+    records.measure(cases, arguments.workers)
+    for chosen in protocols:
         tested: list[list[float]] = []
-        place = tests[name]
+        place = tests[chosen.name]
         if place is not None:
             files = [model_file(folder, chosen.title, fold) for fold in chosen.folds]
             models = [load_model(file, device) for file in files]
             tested = official_scores(models, official_samples(chosen, arguments.data, place))
-        show(chosen, [records.values[title] for title in names], tested)
+        show(chosen, [records.values[title] for title in chosen.titles], tested)
 
 
 def official_folder(

@@ -48,7 +48,7 @@ def parts(recipe: Recipe, seeds: int) -> list[tuple[str, Recipe, frozenset[str]]
     ]
 
 
-def one(data: Path, recipe: Recipe, scored: frozenset[str]) -> dict[str, Any]:
+def one(data: Path, recipe: Recipe, scored: frozenset[str], device: str) -> dict[str, Any]:
     """Train and score once: figures of each image, parameters and seconds a step."""
     seconds: list[float] = []
 
@@ -56,11 +56,13 @@ def one(data: Path, recipe: Recipe, scored: frozenset[str]) -> dict[str, Any]:
         if isinstance(event, StepDone):
             seconds.append(event.seconds)
 
-    model = run(train(recipe, data, "cpu"), on_event)
+    model = run(train(recipe, data, device), on_event)
     rows = {}
     for dataset in recipe.datasets:
         names = [name for name in names_of(data, dataset) if name in scored]
-        for row in score(data, recipe, dataset, model, names).rows if names else ():
+        if not names:
+            continue
+        for row in score(data, recipe, dataset, model, names, device=device).rows:
             rows[row.name] = {"dice": row.dice, "ap": row.average_precision}
     parameters = sum(p.numel() for p in model.network.parameters())
     tell(f"  {rows}")
@@ -109,6 +111,10 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=(16, 32))
     parser.add_argument("--steps", type=int, help="in place of the recipe's")
     parser.add_argument("--seeds", type=int, default=3, help="where the recipe has no folds")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="trainings at a time, for a GPU with room for them"
+    )
     parser.add_argument("--out", type=Path, help="JSON file; what is in it is not run again")
     arguments = parser.parse_args()
     recipe = read_recipe(arguments.recipe)
@@ -122,8 +128,8 @@ def main() -> None:
         for part, made, scored in parts(of, arguments.seeds):
             name = f"{recipe.card.name}, width {width}, {part}, {made.sha256[:8]}"
             names.setdefault(width, []).append(name)
-            cases.append((name, one, (arguments.data, made, scored)))
-    records.measure(cases, 1)
+            cases.append((name, one, (arguments.data, made, scored, arguments.device)))
+    records.measure(cases, arguments.workers)
     show(
         f"{recipe.card.name}, {recipe.training.steps} steps",
         {width: [records.values[name] for name in of] for width, of in names.items()},
