@@ -27,23 +27,23 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from costs import flops
+from costs import flops, median_seconds, memory_now, memory_peak, training_step
 from literal import Literal
 from napari_sa2net import load_model, segment
+from napari_sa2net.engine.devices import free_memory
 from napari_sa2net.engine.execution.backends import make_backend
 from napari_sa2net.engine.execution.base import Backend
 from napari_sa2net.engine.execution.folding import folded
 from napari_sa2net.engine.execution.maps import Maps
 from napari_sa2net.engine.execution.pipeline import in_order
 from napari_sa2net.engine.prediction import BATCHES
-from napari_sa2net.engine.training.losses import Target, authors_loss, deep_supervision
+from napari_sa2net.engine.training.losses import Target
 from napari_sa2net.gui.sample_data import load_sample
 from records import table
 from speed import trained
@@ -54,6 +54,9 @@ SIDE = 8192
 TILE = 512
 
 BATCH = BATCHES["cuda"]
+
+CROP = 256
+"""Of a training step."""
 
 
 class Pace:
@@ -68,12 +71,7 @@ class Pace:
 def product(device: str, kind: torch.dtype, repeats: int) -> float:
     """Return the operations a second of a matrix product."""
     a = torch.rand(SIDE, SIDE, device=device).to(kind)
-    seconds = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        float((a @ a)[0, 0])  # waits for it
-        seconds.append(time.perf_counter() - began)
-    return 2 * SIDE**3 / statistics.median(seconds[1:])
+    return 2 * SIDE**3 / median_seconds(lambda: a @ a, repeats, device)
 
 
 def batches_a_second(backend: Backend, x: NDArray[np.float32], ahead: int, repeats: int) -> float:
@@ -123,18 +121,6 @@ def tiles(device: str, widths: list[int], repeats: int) -> None:
     print(table(head, rows), flush=True)
 
 
-def timed(call: Callable[[], Any], repeats: int) -> float:
-    """Return the median seconds of a call, waited for; the first ones warm up."""
-    seconds = []
-    for _ in range(repeats + 3):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        call()
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[3:])
-
-
 def replayed(call: Callable[[], Any]) -> Callable[[], Any]:
     """Return a CUDA graph of a call that has run before."""
     graph = torch.cuda.CUDAGraph()
@@ -159,7 +145,7 @@ def calls(device: str, widths: list[int], repeats: int, compiling: bool) -> None
                 return found
 
             with torch.inference_mode():
-                row = [timed(eager, repeats), timed(replayed(eager), repeats)]
+                row = [median_seconds(call, repeats, device) for call in (eager, replayed(eager))]
                 taken = "–"
                 if compiling:
                     began = time.perf_counter()
@@ -167,7 +153,7 @@ def calls(device: str, widths: list[int], repeats: int, compiling: bool) -> None
                     made(x)
                     torch.cuda.synchronize()
                     taken = f"{time.perf_counter() - began:.1f}"
-                    row.append(timed(lambda made=made, x=x: made(x), repeats))
+                    row.append(median_seconds(lambda made=made, x=x: made(x), repeats, device))
             rates = [f"{count / seconds:.1f}" for seconds in row]
             rows.append((width, f"{count} × {side}²", *rates, *["–"] * (3 - len(rates)), taken))
     head = ("width", "batch", "called", "CUDA graph", "compiled, tiles a second", "to compile, s")
@@ -178,44 +164,31 @@ def steps(device: str, widths: list[int], repeats: int) -> None:
     """Compare ways to train."""
     first, last = torch.contiguous_format, torch.channels_last
     ways = {
-        "channels first": (first, False, False),
-        "channels last": (last, False, False),
-        "channels last, cuDNN tuned": (last, True, False),
-        "channels last, bfloat16": (last, False, True),
+        "channels first": (first, False, torch.float32),
+        "channels last": (last, False, torch.float32),
+        "channels last, cuDNN tuned": (last, True, torch.float32),
+        "channels last, bfloat16": (last, False, torch.bfloat16),
     }
     rows = []
     for width in widths:
-        for name, (layout, tuned, mixed) in ways.items():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            torch.backends.cudnn.benchmark = tuned
-            training = one_step(device, width, layout, mixed)
-            seconds = timed(training, repeats)
-            memory = torch.cuda.max_memory_allocated() / 2**30
-            rows.append((width, name, f"{1000 * seconds:.1f}", f"{memory:.1f}"))
-            del training
-    torch.backends.cudnn.benchmark = False
+        for name, (layout, tuned, numbers) in ways.items():
+            free_memory(device)
+            before = memory_now(device)
+            network = trained(width).to(device, memory_format=layout)  # type: ignore[call-overload]
+            images = torch.rand(4, 3, CROP, CROP).to(device, memory_format=layout)
+            target = Target((torch.rand(4, CROP, CROP) > 0.5).long()).to(device)
+            step = training_step(network, network, images, target, numbers=numbers)
+            with torch.backends.cudnn.flags(
+                enabled=torch.backends.cudnn.enabled,
+                benchmark=tuned,
+                deterministic=torch.backends.cudnn.deterministic,
+                allow_tf32=torch.backends.cudnn.allow_tf32,
+            ):
+                seconds = median_seconds(step, repeats, device)
+            memory = (memory_peak(device) - before) / 2**30
+            rows.append((width, name, f"{1000 * seconds:.1f}", f"{memory:.2f}"))
+            del network, images, target, step
     print(table(("width", "training step", "ms", "GiB at most"), rows), flush=True)
-
-
-def one_step(
-    device: str, width: int, layout: torch.memory_format, mixed: bool
-) -> Callable[[], None]:
-    """Return a training step."""
-    network = trained(width).to(device).train()
-    network = network.to(memory_format=layout)  # type: ignore[call-overload]
-    images = torch.rand(4, 3, 256, 256).to(device, memory_format=layout)
-    target = Target((torch.rand(4, 256, 256) > 0.5).long()).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-
-    def once() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16) if mixed else nullcontext():
-            stages = network(images)
-        deep_supervision(stages, target, authors_loss, (1.0, 1.0, 1.0, 1.0)).backward()
-        optimizer.step()
-
-    return once
 
 
 def plane(device: str, side: int, repeats: int) -> None:
@@ -240,16 +213,14 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 32, 16])
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile too: minutes"
-    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile too: minutes")
     arguments = parser.parse_args()
     if arguments.device.startswith("cuda"):
         print(torch.cuda.get_device_name(arguments.device))
     tiles(arguments.device, arguments.widths, arguments.repeats)
     if arguments.device.startswith("cuda"):
         calls(arguments.device, arguments.widths, arguments.repeats, arguments.compile)
-        steps(arguments.device, arguments.widths, arguments.repeats)
+    steps(arguments.device, arguments.widths, arguments.repeats)
     plane(arguments.device, 4096, arguments.repeats)
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,11 @@ def cost(
     variant = VARIANTS[name]
     x = torch.rand(batch, 3, side, side).to(device)
     target = Target((torch.rand(batch, side, side) > 0.5).long()).to(device)
-    before = _start(device)
+    before = memory_now(device)
     network = variant.make(3, 1, width).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        deep_supervision(network(x), target, authors_loss, variant.stage_weights).backward()
-        optimizer.step()
-
+    step = training_step(network, network, x, target, variant.stage_weights)
     step_seconds = median_seconds(step, repeats, device)
-    memory = _peak(device) - before
+    memory = memory_peak(device) - before
     network.eval()
     with torch.inference_mode():
         image_seconds = median_seconds(lambda: network(x[:1]), repeats, device)
@@ -66,6 +60,38 @@ def cost(
         "image": image_seconds,
         "memory": memory,
     }
+
+
+def training_step(
+    network: torch.nn.Module,
+    forward: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+    x: torch.Tensor,
+    target: Target,
+    stage_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    numbers: torch.dtype = torch.float32,
+) -> Callable[[], None]:
+    """Return what trains a network by a step.
+
+    Parameters
+    ----------
+    network
+        Whose parameters are trained.
+    forward
+        Computes its stages.
+    numbers
+        With what PyTorch's ``autocast`` computes; ``float32``: as the tensors are.
+    """
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(x.device.type, numbers, enabled=numbers != torch.float32):
+            stages = forward(x)
+        deep_supervision(stages, target, authors_loss, stage_weights).backward()
+        optimizer.step()
+
+    return step
 
 
 def flops(network: SA2Net, x: torch.Tensor) -> int:
@@ -87,7 +113,7 @@ def median_seconds(call: Callable[[], Any], repeats: int, device: str) -> float:
     return statistics.median(seconds[1:])
 
 
-def _start(device: str) -> int:
+def memory_now(device: str) -> int:
     """Forget the memory's peak so far where that can be done; return bytes in use."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
@@ -95,10 +121,10 @@ def _start(device: str) -> int:
     if STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
-    return _peak(device)
+    return memory_peak(device)
 
 
-def _peak(device: str) -> int:
+def memory_peak(device: str) -> int:
     """Return the bytes in use at the peak.
 
     Linux tells it of this program alone. Elsewhere, what the process ever had.

@@ -30,13 +30,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from costs import flops
+from costs import flops, training_step
 from literal import Literal
 from napari_sa2net import load_model, segment
 from napari_sa2net.engine.execution.backends import make_backend, onnxruntime_installed
 from napari_sa2net.engine.execution.maps import probabilities
 from napari_sa2net.engine.network import SA2Net
-from napari_sa2net.engine.training.losses import Target, authors_loss, deep_supervision
+from napari_sa2net.engine.training.losses import Target
 from napari_sa2net.gui.sample_data import load_sample
 from records import CORES, table
 
@@ -146,24 +146,14 @@ def step(repeats: int) -> None:
     images = torch.rand(4, 3, 256, 256)
     target = Target((torch.rand(4, 256, 256) > 0.5).long())
 
-    def training(network: SA2Net, run: torch.nn.Module, images: torch.Tensor) -> Callable[[], Any]:
-        network.train()
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-
-        def once() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            weights = (1.0, 1.0, 1.0, 1.0)
-            deep_supervision(run(images), target, authors_loss, weights).backward()
-            optimizer.step()
-
-        return once
-
     literal = trained(16)
     quick = trained(16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     seconds = in_turns(
         {
-            "literal": training(literal, Literal(literal), images),
-            "ours": training(quick, quick, images.contiguous(memory_format=torch.channels_last)),
+            "literal": training_step(literal, Literal(literal), images, target),
+            "ours": training_step(
+                quick, quick, images.contiguous(memory_format=torch.channels_last), target
+            ),
         },
         repeats,
     )

@@ -41,12 +41,16 @@ def test_a_card_is_compared_with_its_own_product(
 ) -> None:
     """Here the processor stands in for the card, in single precision and nothing ahead."""
     card = bench("card")
-    for name, value in (("SIDE", 64), ("TILE", 32), ("BATCH", 2)):
+    for name, value in (("SIDE", 64), ("TILE", 32), ("BATCH", 2), ("CROP", 32)):
         monkeypatch.setattr(card, name, value)
     card.tiles("cpu", [4], 2)
     found = rows(capsys.readouterr().out)
     assert [row[1] for row in found] == ["single", "half"]
     assert all(float(row[3]) > 0 and float(row[5]) == 0 for row in found)
+    card.steps("cpu", [4], 1)
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 4
+    assert all(float(row[2]) > 0 for row in found)
     card.plane("cpu", 64, 1)
     found = rows(capsys.readouterr().out)
     assert [row[0] for row in found] == ["single", "half", "auto"]

@@ -16,8 +16,8 @@ from .engine.events import Event, Message
 from .engine.folders import trainings_folder
 from .engine.registry import free_name
 from .engine.training import fine_tuning, ranking, states
+from .engine.training.control import Control
 from .engine.training.fine_tuning import FineTuned
-from .engine.training.job import Stoppable
 from .engine.training.pairs import Meaning, Of
 from .engine.training.ranking import Suggestion
 from .engine.training.reading import read_pairs
@@ -44,7 +44,7 @@ def fine_tune(
     output: str | Path | None = None,
     state: str | Path | None = None,
     keep_worse: bool = False,
-    control: Stoppable | None = None,
+    control: Control | None = None,
     progress: bool = False,
     on_event: EventHandler | None = None,
     **options: Any,
@@ -77,7 +77,7 @@ def fine_tune(
     keep_worse
         Return the new model also where it is worse than the start model.
     control
-        A :class:`~napari_sa2net.engine.training.fine_tuning.Control`: its ``stop()``, called
+        A :class:`~napari_sa2net.engine.training.control.Control`: its ``stop()``, called
         from anywhere, ends the training with the best so far.
     **options
         Fields of :class:`~napari_sa2net.engine.training.settings.FineTuneSettings` (``minutes``,

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from napari_sa2net.engine import devices
-from napari_sa2net.engine.devices import Device, choose_device, is_out_of_memory, list_devices
+from napari_sa2net.engine.devices import (
+    Device,
+    choose_device,
+    free_memory,
+    has_bfloat16,
+    is_out_of_memory,
+    layout_for,
+    list_devices,
+)
 from napari_sa2net.engine.errors import DeviceError
 
 CPU = Device("cpu", "processor, 2 threads")
@@ -96,3 +104,30 @@ def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
 def test_the_trial_really_computes() -> None:
     assert devices._trial("cpu") is None
     assert devices._trial("meta") is not None  # has no data to compute with
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "expected"),
+    [("cuda:0", (7, 5), False), ("cuda:1", (8, 0), True), ("cpu", (9, 0), False)],
+)
+def test_bfloat16_is_for_cards_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, capability: tuple[int, int], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
+    assert has_bfloat16(device) is expected
+
+
+def test_channels_are_last_where_that_is_quick_and_right() -> None:
+    assert layout_for("cpu") == layout_for("cuda:0") == torch.channels_last
+    assert layout_for("mps") == torch.contiguous_format
+
+
+def test_a_device_that_broke_does_not_hide_what_broke_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", broken)
+    free_memory("cuda:0")
+    assert "could not be freed" in caplog.text

@@ -456,6 +456,10 @@ def test_large_results_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     warned = segmented(noise(40, 40), lively(), keep=ALL).messages
     assert any("GB of memory" in text for text in warned)
     assert not any("GB of memory" in text for text in segmented(noise(40, 40), lively()).messages)
+    # Probabilities that are kept anyway are no second ones.
+    monkeypatch.setattr("napari_sa2net.engine.inference.LARGE", pixels * 12)
+    quiet = segmented(noise(40, 40), lively(), keep={"probabilities"}).messages
+    assert not any("GB of memory" in text for text in quiet)
 
 
 def test_the_bundled_model_finds_the_nuclei_of_a_real_image(real_image: NDArray[np.uint8]) -> None:

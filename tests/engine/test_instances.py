@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -175,6 +177,13 @@ def test_settings_and_classes_are_checked() -> None:
             LabelSettings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least one class"):
         label_plane(np.ones((2, 4, 4), np.float32), derived=(1,))
+
+
+def test_numbers_of_numpy_are_plain_ones() -> None:
+    """They are written into files as JSON."""
+    settings = LabelSettings(threshold=np.float32(0.5), min_size=np.int64(5))
+    assert settings == LabelSettings(threshold=0.5, min_size=5)
+    assert json.loads(json.dumps(asdict(settings)))["min_size"] == 5
 
 
 def test_linking_follows_objects_through_planes() -> None:

@@ -99,6 +99,19 @@ def test_every_normalisation_is_that_of_the_whole_image(
     np.testing.assert_array_equal(part, whole[:, *INSIDE])
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e-6, 1e-9])
+def test_small_values_keep_their_contrast_in_a_region_too(
+    image: NDArray[np.uint8], model: Model, scale: float
+) -> None:
+    values = image.astype(np.float64) / 255 * scale
+    whole = run(segment(values, model, SMALL)).probabilities
+    part = run(segment(values, model, replace(SMALL, region=REGION))).probabilities
+    assert whole is not None
+    assert part is not None
+    np.testing.assert_allclose(part, whole[:, *INSIDE], atol=2e-3)
+    assert part[0].std() > 0.01
+
+
 def test_stacks_have_the_region_in_each_plane(image: NDArray[np.uint8], model: Model) -> None:
     stack = np.stack([image, image[::-1] // 2, image[:, ::-1]]).swapaxes(1, 2)
     options = replace(SMALL, axes="ZXYC", rgb=True, planes=(0, 2), region=REGION)

@@ -17,7 +17,8 @@ from .train_options import IMAGES, SETTINGS, SUGGEST, given
 if TYPE_CHECKING:
     from ..engine.cards import ClassInfo
     from ..engine.training.comparison import Comparison
-    from ..engine.training.fine_tuning import Control, FineTuned
+    from ..engine.training.control import Control
+    from ..engine.training.fine_tuning import FineTuned
 
 
 def output_file(arguments: argparse.Namespace, name: str) -> Path:
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = output_file(arguments, wanted.replace("/", "-"))
     from .. import tuning
     from ..engine.files import ensure_folder
-    from ..engine.training.fine_tuning import Control
+    from ..engine.training.control import Control
     from ..progress import ProgressBar
 
     ensure_folder(output.parent)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .tiling import Box
 
 AXES = "TZCYX"
 """The letters of axes: time, depth, channel, row, column."""
@@ -155,6 +156,12 @@ class Stack:
     def plane_shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.shape[self.axes.index("Y")], self.shape[self.axes.index("X")]
+
+    def part(self, box: Box) -> Stack:
+        """Return the stack of a part of each plane."""
+        sides = {"Y": box[2] - box[0], "X": box[3] - box[1]}
+        shape = zip(self.axes, self.shape, strict=True)
+        return replace(self, shape=tuple(sides.get(letter, n) for letter, n in shape))
 
     def index(self, i: int) -> tuple[int, ...]:
         """Return where plane ``i`` lies along :attr:`plane_axes`."""

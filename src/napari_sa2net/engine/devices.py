@@ -8,8 +8,12 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +121,35 @@ def free_memory(device: str) -> None:
     import torch
 
     gc.collect()
-    if device == "mps":
-        torch.mps.empty_cache()
-    else:
+    try:
+        if device == "mps":
+            torch.mps.empty_cache()
+            return
         torch.cuda.empty_cache()
+        if hasattr(torch, "accelerator") and hasattr(torch.accelerator, "empty_host_cache"):
+            torch.accelerator.empty_host_cache()  # what copies to and from the card went through
+    except RuntimeError:  # the device is broken: whoever noticed has said so
+        logger.warning("The memory of %s could not be freed", device, exc_info=True)
+
+
+def layout_for(device: str) -> torch.memory_format:
+    """Return in which order a device computes a network quickest.
+
+    Channels last everywhere, but Apple's backend has had wrong results with that.
+    """
+    import torch
+
+    return torch.contiguous_format if device == "mps" else torch.channels_last
+
+
+def has_bfloat16(device: str) -> bool:
+    """Tell whether a device is an NVIDIA card that computes in bfloat16 itself.
+
+    Older ones than Ampere do it by detours, if at all.
+    """
+    import torch
+
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _first_that_works(devices: list[Device]) -> DeviceChoice:

@@ -29,6 +29,12 @@ __all__ = [
 _LARGEST = 1e30
 """Values are limited to this, far from where float32 overflows."""
 
+_SMALL = 5e-3
+"""A smaller range of values is brought to 0 … 255 first where a plane is read whole."""
+
+_NOTHING = 1e-30
+"""A smaller range of values is none."""
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -100,9 +106,18 @@ def normalize(
     out = np.empty_like(x)
     for channel, target, (low, high) in zip(x, out, limits, strict=True):
         np.subtract(channel, np.float32(low), out=target)
-        target /= np.float32(high - low + normalization.eps)
+        target /= np.float32(_divisor(high - low, normalization.eps))
         np.clip(target, *normalization.clip, out=target)
     return out
+
+
+def _divisor(span: float, eps: float) -> float:
+    """Return what a range is divided by.
+
+    ``eps`` is for a range of nothing. Of a small range, as that of values in SI units, it would
+    take the contrast; and whole planes of such values come here enlarged, parts of them not.
+    """
+    return span if _NOTHING < span < _SMALL else span + eps
 
 
 @dataclass(frozen=True)
@@ -331,7 +346,7 @@ def _clean(values: NDArray[Any], exact: bool) -> NDArray[Any]:
     bottom, top = (low, high) if exact else _usual_range(known, low, high)
     # float64 of a difference of two float64 can overflow: halves cannot.
     span = top / 2 - bottom / 2
-    if exact or span == 0 or (span > 5e-3 and largest < 1e6):
+    if exact or span == 0 or (span > _SMALL and largest < 1e6):
         return np.clip(values, -_LARGEST, _LARGEST) if largest > _LARGEST else values
     with np.errstate(over="ignore"):
         scaled = (values.astype(np.float64) / 2 - bottom / 2) * (255 / span)

@@ -19,7 +19,7 @@ from .instances import LabelSettings, features, label_plane
 from .network import STAGES
 from .prediction import Plan, Predictor
 from .preparation import prepare
-from .region import SAMPLED, check_region, is_sampled, region_maps, stack_of
+from .region import SAMPLED, check_region, is_sampled, region_maps
 from .relabelling import link_labels, put_plane, relabel, relabel_steps
 from .scaling import resample, zoomed_shape
 from .segmentation import (
@@ -101,7 +101,7 @@ class _Job:
         self.preparation, self.zoom_text = prepare(image, card, options)
         self.planes, self.zoom = self.preparation.planes, self.preparation.zoom
         self.region = check_region(options.region, self.planes.stack.plane_shape)
-        self.stack = stack_of(self.planes.stack, self.region)
+        self.stack = self.planes.stack.part(self.region)
         self.settings = options.labelling or card.labelling
         self.options = replace(options, labelling=self.settings, axes=self.planes.axes)
         self.derived = derived_classes(card)
@@ -179,18 +179,24 @@ class _Job:
     def _allocate(self) -> None:
         shape, keep = self.stack.shape, self.options.keep
         classes = max(2, self.card.num_classes)
-        several = classes - 1 - len(self.derived) > 1 and self.settings.result == "instances"
 
         def maps(wanted: bool, *leading: int) -> NDArray[np.float16] | None:
             return np.zeros((*leading, *shape), np.float16) if wanted else None
 
         self.labels = np.zeros(shape, np.int32)
-        # The class of an instance is looked up at the end.
-        needed = self.options.relabel or "probabilities" in keep or several
-        self.probabilities = maps(needed, classes)
+        self.probabilities = maps(self._keeps_probabilities, classes)
         self.stages = maps("stages" in keep, STAGES)
         self.attention = maps("attention" in keep, STAGES)
         self.disagreement = maps("disagreement" in keep)
+
+    @property
+    def _keeps_probabilities(self) -> bool:
+        """Whether those of all planes are kept."""
+        if self.options.relabel or "probabilities" in self.options.keep:
+            return True
+        # The class of an instance is looked up at the end.
+        several = self.card.num_classes - 1 - len(self.derived) > 1
+        return several and self.settings.result == "instances"
 
     def _result(self, device: str) -> Segmentation:
         from .. import __version__
@@ -220,10 +226,11 @@ class _Job:
     def _warn_of_size(self) -> Generator[Event, None, None]:
         # Pages of zeros take no memory until they are written to.
         pixels = math.prod(self.stack.plane_shape)
-        kept = replace(self.options, keep=frozenset())
+        kept = replace(self.options, keep=frozenset(), relabel=self._keeps_probabilities)
         size = len(self.numbers) * map_bytes((pixels,), self.card.num_classes, kept)
         planes = len(self.map_numbers & set(self.numbers))
-        maps = replace(self.options, relabel=False)
+        others = self.options.keep - {"probabilities"}
+        maps = replace(self.options, keep=others, relabel=False)
         size += planes * (map_bytes((pixels,), self.card.num_classes, maps) - 4 * pixels)
         if size > LARGE:
             yield self._say(

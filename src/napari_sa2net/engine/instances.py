@@ -104,6 +104,9 @@ class LabelSettings:
                 raise InputError(
                     f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}."
                 )
+        for name, value in vars(self).copy().items():
+            if isinstance(value, np.generic):  # which JSON does not know
+                object.__setattr__(self, name, value.item())
 
 
 def label_plane(

@@ -301,18 +301,31 @@ class Predictor:
                 make_backend(member, plan.device, self._everything, plan.backend, plan.precision)
                 for member in members_of(self._source)
             ]
-        begun = [
-            (backend.start(np.flip(batch, axes)), axes)
+        passes = [
+            (backend, axes)
             for backend in self._backends[self._everything]
             for axes in (FLIPS if self.plan.flips else FLIPS[:1])
         ]
+
+        def begin(number: int) -> Callable[[], NDArray[np.float32]]:
+            backend, axes = passes[number]
+            return backend.start(np.flip(batch, axes))
+
+        first = begin(0)
         wanted = [True] * self.classes
         if self._everything:
             wanted += [self.stages] * STAGES + [self.attention] * STAGES
 
         def finish() -> NDArray[np.float32]:
-            found = [np.flip(maps(), axes) for maps, axes in begun]
-            mean: NDArray[np.float32] = found[0] if len(found) == 1 else np.mean(found, axis=0)
+            begun = first
+            total: NDArray[np.float32] = np.zeros(1, np.float32)
+            for number, (_, axes) in enumerate(passes):
+                # One ahead keeps a card busy; all of them at once would fill memory.
+                following = begin(number + 1) if number + 1 < len(passes) else begun
+                found = np.flip(begun(), axes)
+                total = total + found if number else found
+                begun = following
+            mean = total if len(passes) == 1 else total / np.float32(len(passes))
             return mean if all(wanted) else mean[:, wanted]
 
         return finish

@@ -7,12 +7,10 @@ that a region comes out as it would in the whole image, but for objects that it 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import Stack
 from .blocks.plan import BlockGrid
 from .blocks.source import Source
 from .blocks.statistics import Collector, Statistics
@@ -52,13 +50,6 @@ def check_region(region: Box | None, shape: tuple[int, int]) -> Box:
             f"{shape[1]} columns: give first row, first column, last row + 1, last column + 1."
         )
     return region
-
-
-def stack_of(stack: Stack, region: Box) -> Stack:
-    """Return the shape and planes of a region of all planes."""
-    sides = {"Y": region[2] - region[0], "X": region[3] - region[1]}
-    shape = zip(stack.axes, stack.shape, strict=True)
-    return replace(stack, shape=tuple(sides.get(letter, n) for letter, n in shape))
 
 
 def is_sampled(preparation: Preparation) -> bool:

@@ -121,4 +121,4 @@ def _channels(
     data = image.data if not isinstance(image.data, np.ndarray) else np.array(image.data)
     names = image.names if image.stacked else ()
     channels = channels_of(data, image.axes, rgb=image.rgb, names=names, region=region)
-    return channels if channels.planes.shape == objects.labels.shape else None
+    return channels if channels.shape == objects.labels.shape else None

@@ -183,3 +183,15 @@ def test_a_graph_that_cannot_be_kept_or_read_is_made_again(
     found = OnnxBackend(network(), False).maps(tiles())
     assert found.shape == (2, 3, 48, 80)
     assert "could not be kept" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4096), b"\x08\x08"])
+def test_a_graph_that_was_cut_short_is_made_again(content: bytes) -> None:
+    graphs._graph.cache_clear()
+    expected = OnnxBackend(network(), False).maps(tiles())
+    (path,) = (cache_folder() / "graphs").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    graphs._graph.cache_clear()
+    np.testing.assert_array_equal(OnnxBackend(network(), False).maps(tiles()), expected)
+    assert len(path.read_bytes()) == len(whole)

@@ -16,6 +16,7 @@ from napari_sa2net.engine.events import Event, Message, run
 from napari_sa2net.engine.execution import pytorch
 from napari_sa2net.engine.execution.precision import (
     Precision,
+    _switches,
     agree,
     computing,
     note,
@@ -142,3 +143,26 @@ def test_half_precision_that_a_device_cannot_do_is_told(tiny_model: Model) -> No
 def test_an_unknown_precision_is_explained() -> None:
     with pytest.raises(InputError, match="choose from auto, single, half"):
         SegmentOptions(precision="double")
+
+
+@pytest.mark.parametrize("wanted", ["highest", "high"])
+def test_single_precision_is_exact_whatever_the_program_has_set(wanted: str) -> None:
+    """What is set is PyTorch's, with or without a card; two threads may be inside at once."""
+    device, before = torch.device("cuda"), torch.get_float32_matmul_precision()
+
+    def exact() -> list[bool]:
+        return [getattr(place, name) == value for place, name, value in _switches()]
+
+    torch.set_float32_matmul_precision(wanted)
+    try:
+        outside = exact()
+        first, second = (computing(Precision.SINGLE, device) for _ in range(2))
+        with first:
+            second.__enter__()
+            assert all(exact())
+        assert all(exact())  # the second one is still inside
+        second.__exit__(None, None, None)
+        assert exact() == outside
+        assert not all(outside)
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -78,6 +78,28 @@ def test_colours_have_their_names_and_the_image_any_order_of_axes() -> None:
     assert table["centroid_x_px"].tolist() == [2.5, 5]
 
 
+def test_of_a_region_nothing_else_is_read() -> None:
+    read = []
+
+    class Lazy:
+        """A file of five planes."""
+
+        shape, dtype, ndim = (5, 80, 100), np.dtype(np.uint8), 3
+
+        def __getitem__(self, key: Any) -> np.ndarray:
+            read.append(key)
+            return np.full(self.shape, 7, np.uint8)[key]
+
+    labels = np.stack([two_squares()] * 5)
+    channels = channels_of(Lazy(), "ZYX", region=(20, 30, 28, 40))
+    assert not read
+    table = run(measure(Objects(labels, "ZYX", origin=(20, 30)), channels))
+    assert read == [(z, slice(20, 28), slice(30, 40)) for z in range(5)]
+    assert set(table["intensity_mean_0"]) == {7}
+    with pytest.raises(InputError, match=r"\(5, 8, 10\).*\(5, 80, 100\)"):
+        run(measure(Objects(labels, "ZYX"), channels_of(Lazy(), "ZYX")))
+
+
 def stack() -> tuple[np.ndarray, np.ndarray]:
     """Return labels and image (3, 8, 10): object 1 in two planes, object 2 in one."""
     labels = np.zeros((3, 8, 10), np.int32)

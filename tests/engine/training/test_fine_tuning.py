@@ -21,7 +21,8 @@ from napari_sa2net.engine.events import (
 )
 from napari_sa2net.engine.training import job as job_module
 from napari_sa2net.engine.training import painted as painted_module
-from napari_sa2net.engine.training.fine_tuning import Control, Preview, fine_tune, resume
+from napari_sa2net.engine.training.control import Control
+from napari_sa2net.engine.training.fine_tuning import Preview, fine_tune, resume
 from napari_sa2net.engine.training.loop import Training
 from napari_sa2net.engine.training.painting import Annotation, TrainingPair
 from napari_sa2net.engine.training.scoring import Scores

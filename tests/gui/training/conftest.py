@@ -16,9 +16,10 @@ from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.events import Evaluated, Event, Message, Previewed, Progress, StepDone
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.training.comparison import Comparison
+from napari_sa2net.engine.training.control import Control
 from napari_sa2net.engine.training.ranking import Ranked, Suggestion
 from napari_sa2net.engine.training.settings import FineTuneSettings
-from napari_sa2net.gui.training.backend import LookAt, Plan, StopSignal
+from napari_sa2net.gui.training.backend import LookAt, Plan
 
 CARD = ModelCard(
     name="own",
@@ -114,21 +115,21 @@ class FakeTraining:
             self.running -= 1
 
     def train(
-        self, pairs: Any, plan: Plan, state: Path, control: StopSignal, look: LookAt
+        self, pairs: Any, plan: Plan, state: Path, control: Control, look: LookAt
     ) -> Generator[Event, None, Any]:
         """Pretend to learn."""
         self.trained.append((list(pairs), plan))
         return (yield from self._steps(0, plan.name, control, look))
 
     def resume(
-        self, state: Path, device: str, control: StopSignal, look: LookAt
+        self, state: Path, device: str, control: Control, look: LookAt
     ) -> Generator[Event, None, Any]:
         """Pretend to go on."""
         self.resumed.append(state)
         return (yield from self._steps(12, state.name, control, look))
 
     def _steps(
-        self, first: int, name: str, control: StopSignal, look: LookAt
+        self, first: int, name: str, control: Control, look: LookAt
     ) -> Generator[Event, None, Any]:
         self.running += 1
         try:

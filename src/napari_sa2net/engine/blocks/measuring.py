@@ -30,9 +30,6 @@ from .plan import Block, BlockGrid, box_slices
 from .store import Store
 from .sums import Sums, merged, sums_of
 
-OUTLINES = frozenset({"geojson", "rois"})
-"""What needs the outlines of the objects."""
-
 
 class ClassOf(Mapping[int, int]):
     """The class of each object by its number, in a byte an object."""

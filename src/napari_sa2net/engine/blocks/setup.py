@@ -20,7 +20,7 @@ from ..measuring.objects import all_channels
 from ..model_files import Model, model_sha256
 from ..prediction import Plan
 from ..preparation import prepare
-from ..region import check_region, stack_of
+from ..region import check_region
 from ..segmentation import SegmentOptions, derived_classes, tile_for
 from ..tiling import Tile
 from .labelling import Rules
@@ -63,7 +63,7 @@ class Setup:
         self.numbers = self.stack.numbers(options.planes)
         side = blocks.side_for(self.preparation.zoom)
         self.region = check_region(options.region, self.stack.plane_shape)
-        made = stack_of(self.stack, self.region)
+        made = self.stack.part(self.region)
         self.grid = BlockGrid(made.plane_shape, side, self.numbers)
         self.rules = Rules(settings, derived_classes(card))
         axes = "".join(letter for letter in "TZYX" if letter in self.stack.axes)

@@ -112,12 +112,25 @@ def _graph(architecture: Architecture) -> bytes:
     """Return an architecture's graph without weights, from the cache folder if it is there."""
     path = cache_folder() / "graphs" / f"{_digest(architecture)}.onnx"
     try:
-        return path.read_bytes()
+        kept = path.read_bytes()
     except OSError:
-        pass
+        kept = b""
+    if _whole(kept):
+        return kept
     made = _without_weights(architecture)
     _keep(path, made)
     return made
+
+
+def _whole(content: bytes) -> bool:
+    """Tell whether these are the bytes of a graph, and not of a file that was cut short."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return bool(onnx.load_from_string(content).graph.node)
+    except DecodeError:
+        return False
 
 
 def _without_weights(architecture: Architecture) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,16 +63,48 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         with torch.autocast(device.type, torch.float16):
             yield
     elif device.type == "cuda":
-        cudnn = torch.backends.cudnn
-        with cudnn.flags(
-            enabled=cudnn.enabled,
-            benchmark=cudnn.benchmark,
-            deterministic=cudnn.deterministic,
-            allow_tf32=False,  # it has no more digits than half precision
-        ):
+        with _without_tf32:
             yield
     else:
         yield
+
+
+class _WithoutTF32:
+    """Products of single precision, as long as anyone is inside; TF32 has no more digits than half.
+
+    What PyTorch holds for this is one for all threads. What it was comes back with the last one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: list[Any] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = [getattr(place, name) for place, name, _ in _switches()]
+                for place, name, exact in _switches():
+                    setattr(place, name, exact)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for (place, name, _), before in zip(_switches(), self._before, strict=True):
+                    setattr(place, name, before)
+
+
+_without_tf32 = _WithoutTF32()
+
+
+def _switches() -> list[tuple[Any, str, Any]]:
+    """Return where it is set how convolutions and matrix products are computed, and exactly how."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):  # from PyTorch 2.9 on, where reading the older ones may be an error
+        return [(cudnn.conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
+    return [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
 
 
 def agree(single: Tensor, half: Tensor) -> bool:

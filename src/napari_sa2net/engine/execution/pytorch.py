@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import layout_for
 from ..network import SA2Net
 from .base import Backend
 from .folding import folded
@@ -32,9 +33,7 @@ class TorchBackend(Backend):
         everything: bool,
         precision: Precision = Precision.SINGLE,
     ) -> None:
-        # Quicker with channels last, but Apple's backend has had wrong results with it.
-        last = device != "mps"
-        self._layout = torch.channels_last if last else torch.contiguous_format
+        self._layout = layout_for(device)
         self._device = device
         maps = Maps(folded(network), everything)
         self._maps = maps.to(device=device, memory_format=self._layout)  # type: ignore[call-overload]

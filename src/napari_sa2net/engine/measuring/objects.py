@@ -92,6 +92,21 @@ class Channels:
     planes: Planes
     names: tuple[str, ...]
     """Of the channels; none alike."""
+    region: Box | None = None
+    """The part of each plane that the labels are of; all of it if None."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the labels that are measured on it."""
+        stack = self.planes.stack
+        return stack.shape if self.region is None else stack.part(self.region).shape
+
+    def values(self, number: int) -> NDArray[Any]:
+        """Return a plane as (C, H, W); of a region nothing else is read."""
+        if self.region is None:
+            return self.planes.values(number)
+        top, left, bottom, right = self.region
+        return self.planes.values(number, (slice(top, bottom), slice(left, right)))
 
 
 def channels_of(
@@ -117,10 +132,8 @@ def channels_of(
     region
         The part of each plane that the labels are of; all of it if not given.
     """
-    if region is not None:
-        sides = {"Y": slice(region[0], region[2]), "X": slice(region[1], region[3])}
-        image = image[tuple(sides.get(letter, slice(None)) for letter in axes)]
-    return all_channels(to_planes(image, axes, (0,), 1, rgb=rgb), rgb, names)
+    channels = all_channels(to_planes(image, axes, (0,), 1, rgb=rgb), rgb, names)
+    return replace(channels, region=region)
 
 
 def all_channels(planes: Planes, rgb: bool = False, names: Sequence[str] = ()) -> Channels:

@@ -57,16 +57,16 @@ def measure(
     InputError
         If labels and image have different shapes, or the image cannot be read.
     """
-    if channels is not None and channels.planes.shape != objects.labels.shape:
+    if channels is not None and channels.shape != objects.labels.shape:
         raise InputError(
             f"The labels have the shape {objects.labels.shape} and the image, without its "
-            f"channels, {channels.planes.shape}: measure labels on the image they belong to."
+            f"channels, {channels.shape}: measure labels on the image they belong to."
         )
     stack = objects.stack
     parts: list[Table] = []
     for number in range(len(stack)):
         plane = stack.view(objects.labels, number)
-        values = None if channels is None else channels.planes.values(number)
+        values = None if channels is None else channels.values(number)
         parts.append(placed(_plane(plane, values, objects.origin), objects, number))
         yield Progress(number + 1, len(stack), "plane", "measuring")
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

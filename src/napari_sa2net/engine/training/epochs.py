@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import layout_for
 from ..events import Evaluated, Event
 from ..execution.maps import probabilities
 from ..metrics import dice, iou
@@ -51,9 +52,10 @@ def foreground(network: SA2Net, image: NDArray[np.float32]) -> NDArray[np.float3
     """
     height, width = image.shape[1:]
     x = torch.from_numpy(np.ascontiguousarray(pad(image)))[None]
-    x = x.expand(-1, network.in_channels, -1, -1).to(next(network.parameters()).device)
+    device = next(network.parameters()).device
+    x = x.expand(-1, network.in_channels, -1, -1).to(device)
     with torch.inference_mode():
-        p = 1 - probabilities(network(x.contiguous(memory_format=torch.channels_last))[0])[0, 0]
+        p = 1 - probabilities(network(x.contiguous(memory_format=layout_for(str(device))))[0])[0, 0]
     found: NDArray[np.float32] = p[:height, :width].float().cpu().numpy()
     return found
 

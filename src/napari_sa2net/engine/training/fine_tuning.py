@@ -14,7 +14,8 @@ from . import states
 from .adapt import adapt
 from .checkpoints import read_checkpoint
 from .comparison import Comparison
-from .job import IDENTITY, Control, FineTuned, Job, LookAt, Preview, Stoppable, choose_result
+from .control import Control
+from .job import IDENTITY, FineTuned, Job, LookAt, Preview, choose_result
 from .painting import TrainingPair, prepare
 from .settings import FineTuneSettings
 from .targets import choose_channels, choose_classes, facts_of, working_card
@@ -32,7 +33,7 @@ def fine_tune(
     base_channels: int = 16,
     device: str = "auto",
     state: str | Path | None = None,
-    control: Stoppable | None = None,
+    control: Control | None = None,
     preview: LookAt | None = None,
     preview_every: float = 5.0,
     keep_worse: bool = False,
@@ -124,7 +125,7 @@ def resume(
     state: str | Path,
     *,
     device: str = "auto",
-    control: Stoppable | None = None,
+    control: Control | None = None,
     preview: LookAt | None = None,
     preview_every: float = 5.0,
     keep_worse: bool | None = None,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from ..weights import Model, save_model
 from . import states
 from .checkpoints import write_checkpoint
 from .comparison import Comparison, compare
+from .control import Control
 from .painted import Painted
 from .samples import Sample
 from .scoring import score
@@ -38,30 +38,6 @@ SAVE_EVERY = 20.0
 
 IDENTITY = "fine-tuning 1"
 """Of the file in which a fine-tuning keeps its weights."""
-
-
-class Stoppable(Protocol):
-    """Whatever can tell that somebody wants the training to end."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether to end early with the best so far."""
-
-
-class Control:
-    """Ends a training early, with the best so far; may be used from any thread."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-
-    def stop(self) -> None:
-        """End after the step that is under way."""
-        self._stop.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the training is to end."""
-        return self._stop.is_set()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +97,7 @@ class Job:
     ) -> None:
         self.made, self.start, self.samples = made, start, samples
         self.settings, self.plan, self.folder = settings, plan, folder
-        self.control: Stoppable | None = None
+        self.control: Control | None = None
         self.look: LookAt | None = None
         self.look_every = 5.0
         self.saved: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..devices import free_memory, is_out_of_memory
+from ..devices import free_memory, has_bfloat16, is_out_of_memory, layout_for
 from ..errors import DeviceError, SA2NetError, TrainingError
 from ..events import Event, Message, StepDone
 from ..network import SA2Net
@@ -58,13 +58,11 @@ class Training:
     ) -> None:
         self.ranks = ranks or Ranks()
         self.device = next(network.parameters()).device
-        # Quicker with channels last, but Apple's backend has had wrong results with it.
-        if self.device.type != "mps":
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = network
+        self.layout = layout_for(str(self.device))
+        self.network: SA2Net = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.learning_rate = learning_rate
         self.clip_norm = clip_norm
-        self.mixed = mixed and self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        self.mixed = mixed and has_bfloat16(str(self.device))
         self.trained = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=learning_rate, weight_decay=weight_decay
@@ -95,6 +93,10 @@ class Training:
     def draw(self) -> Batch:
         """Draw what the next step is trained on."""
         raise NotImplementedError
+
+    def on_device(self, batch: Batch) -> Tensor:
+        """Return the images of a batch as the device computes them quickest."""
+        return batch.images.to(self.device, memory_format=self.layout)
 
     def loss(self, stages: Sequence[Tensor], batch: Batch) -> Tensor:
         """Return the loss of all stages' logits, finest first."""
@@ -177,7 +179,7 @@ class Training:
         batch = self.draw()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16) if self.mixed else nullcontext():
-            stages = self.network(batch.images.to(self.device))
+            stages = self.network(self.on_device(batch))
         loss = self.loss(stages, batch)
         crops = len(batch.images)
         value = self.ranks.mean(float(loss.detach()), crops, self.device)

@@ -239,7 +239,7 @@ class Painted(Training):
         rng = np.random.default_rng([self.settings.seed, self.step])
         with torch.no_grad():
             for _ in range(max(1, PATCHES_FOR_STATISTICS // self.batch)):
-                self.network(self._draw(rng, self.augmentation).images.to(self.device))
+                self.network(self.on_device(self._draw(rng, self.augmentation)))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         self.seconds += time.perf_counter() - began

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..devices import layout_for
 from ..network import SA2Net
 from .augment import Augmentation, crop, vary_intensity
 from .boundaries import BACKGROUND, BOUNDARY, boundary_classes
@@ -122,7 +123,7 @@ def hard_weights(
         x = torch.from_numpy(sample.image[None, :, :height, :width]).to(device)
         x = x.expand(-1, network.in_channels, -1, -1) if x.shape[1] == 1 else x
         with torch.inference_mode():
-            logits = network(x.contiguous(memory_format=torch.channels_last))[0]
+            logits = network(x.contiguous(memory_format=layout_for(str(device))))[0]
         found = of_two_classes(logits).softmax(1)[0, 0]
         mask, true = found.cpu().numpy() < 0.5, sample.labels[:height, :width] > 0
         size = int(mask.sum()) + int(true.sum())
@@ -196,7 +197,7 @@ def cut_batch(
     weighted = any(sample.pixel_weights is not None for sample in drawn)
     ones = torch.ones_like(crops[0][2][0])
     return Batch(
-        x.contiguous(memory_format=torch.channels_last),
+        x,
         _classes(drawn, torch.stack([known[0] for _, _, known in crops])),
         torch.stack([k[1] if len(k) > 1 else ones for _, _, k in crops]) if weighted else None,
         torch.tensor([sample.merged for sample in drawn]),

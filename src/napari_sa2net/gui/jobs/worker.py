@@ -111,9 +111,11 @@ class _EngineWorker(GeneratorWorker):
             if not isinstance(error, SA2NetError):
                 log.error("A job failed.\n%s", traceback.format_exc())
         finally:
-            if generator is not None:
-                generator.close()
-            self.ended.set()
+            try:
+                if generator is not None:
+                    generator.close()
+            finally:
+                self.ended.set()
         # Not from the error: its traceback holds images and tensors, and napari's notification,
         # which shows this one, would keep them as long as it runs. The log has it as text.
         raise JobError(problem)

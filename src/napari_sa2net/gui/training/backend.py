@@ -6,7 +6,6 @@ The window's tests put another object in its place.
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.events import Event, Progress
+from ...engine.training.control import Control
 from ..layers import LayerImage
 from ..segmenting.backend import telling_device
 
@@ -47,22 +47,6 @@ class View:
 
 LookAt = Callable[[], View | None]
 """Returns what the canvas shows now; may be called from any thread."""
-
-
-class StopSignal:
-    """Asks a training to end early with the best so far; may be used from any thread."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def stop(self) -> None:
-        """Ask."""
-        self._event.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether somebody asked."""
-        return self._event.is_set()
 
 
 class TrainBackend:
@@ -120,7 +104,7 @@ class TrainBackend:
         pairs: Sequence[Any],
         plan: Plan,
         state: Path,
-        control: StopSignal,
+        control: Control,
         look: LookAt,
     ) -> Generator[Event, None, Any]:
         """Fine-tune; returns a :class:`~napari_sa2net.engine.training.fine_tuning.FineTuned`."""
@@ -142,7 +126,7 @@ class TrainBackend:
         return (yield from telling_device(events))
 
     def resume(
-        self, state: Path, device: str, control: StopSignal, look: LookAt
+        self, state: Path, device: str, control: Control, look: LookAt
     ) -> Generator[Event, None, Any]:
         """Go on with a training from its state alone."""
         yield Progress(0, 1, "step", LOADING)

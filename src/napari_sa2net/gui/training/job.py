@@ -24,6 +24,7 @@ from ...engine.events import (
     Previewed,
     StepDone,
 )
+from ...engine.training.control import Control
 from ..annotating.pairs import PairList
 from ..annotating.regions import Query, WhereNext
 from ..jobs import heavy
@@ -38,7 +39,7 @@ from ..jobs.state import (
 from ..jobs.stepwise import Stepwise
 from ..jobs.worker import Outcome, Work, describe_error
 from ..segmenting.job import SegmentController, controller_of
-from .backend import Plan, StopSignal, TrainBackend
+from .backend import Plan, TrainBackend
 from .preview import TrainingPreview
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class TrainController(JobHost):
         self.form: dict[str, Any] = {}
         """What the window showed last, for when it is opened again."""
         self._reading: Stepwise | None = None
-        self._stop: StopSignal | None = None
+        self._stop: Control | None = None
         self._folder: Path | None = None
         self._stepped = False
         self.pairs.lost.connect(self._on_lost)
@@ -108,7 +109,7 @@ class TrainController(JobHost):
         except InputError as error:
             self.fail(error)
             return
-        state, control, look = self.backend.new_state(plan.name), StopSignal(), self.preview.look
+        state, control, look = self.backend.new_state(plan.name), Control(), self.preview.look
 
         def learn(pairs: list[Any]) -> None:
             self._run(
@@ -149,7 +150,7 @@ class TrainController(JobHost):
         """Go on with a training whose state was kept."""
         if self.state.busy or self._closed:
             return
-        control, look = StopSignal(), self.preview.look
+        control, look = Control(), self.preview.look
 
         def shown(tuned: Any) -> None:
             self.result = Finished(tuned, saved.path, saved.name)
@@ -163,7 +164,7 @@ class TrainController(JobHost):
                 f"SA2-Net: {saved.name}",
             )
 
-    def _begin(self, state: Path, control: StopSignal) -> bool:
+    def _begin(self, state: Path, control: Control) -> bool:
         try:
             heavy.begin(self._viewer(), "train")
         except InputError as error:

@@ -33,13 +33,6 @@ def training_text(saved: Any) -> str:
     )
 
 
-def painting_text(kept: Any) -> str:
-    """Return a line about a painting that was kept, as rich text."""
-    name, image = html.escape(str(kept.name)), html.escape(str(getattr(kept, "image", "")))
-    of = f" of {image}" if image else ""
-    return f"The painting <b>{name}</b>{of} was kept ({when_text(kept.when)})."
-
-
 class Offers(QWidget):  # type: ignore[misc]
     """A list of things with two buttons each; hidden when it is empty.
 
