@@ -303,6 +303,9 @@ def test_fewer_than_two_or_one_twice_are_refused(files: list[Path]) -> None:
         join_models([], "none")
     with pytest.raises(WeightsError, match="'cells-a' and 'cells-a' are the same model"):
         join_models([files[0], files[1], files[0]], "twice")
+    model = load_model(files[0])
+    with pytest.raises(WeightsError, match="'cells-a' and 'other' are the same model"):
+        join_models([files[0], Model(model.network, replace(model.card, name="other"))], "twice")
     with pytest.raises(WeightsError, match="no model 'typo'"):
         join_models([files[0], "typo"], "unknown")
 

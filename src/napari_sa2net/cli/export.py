@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _format(target: Path, asked: str | None) -> str:
-    by_ending = next((f for f, ending in FORMATS.items() if target.suffix == ending), None)
+    by_ending = next((f for f, ending in FORMATS.items() if target.suffix.lower() == ending), None)
     if asked and by_ending and asked != by_ending:
         raise UsageError(f"{target} does not end as {asked} does: write it as {FORMATS[asked]}.")
     return asked or by_ending or "onnx"

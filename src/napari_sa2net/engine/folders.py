@@ -91,7 +91,7 @@ def target_of(name: str, path: str | Path, suffix: str, *, overwrite: bool = Fal
     target = expanded(path)
     if target.is_dir():
         target = target / f"{name}{suffix}"
-    if target.suffix != suffix:
+    if target.suffix.lower() != suffix:
         target = target.with_name(target.name + suffix)
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists already: choose another name, or overwrite it.")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from .cards import Member, ModelCard
-from .ensemble import Ensemble, members_of
+from .ensemble import Ensemble, Network, members_of
 from .errors import WeightsError
 from .folders import expanded
-from .model_files import Model, model_bytes
+from .model_files import Model, model_bytes, network_digest
 from .registry import file_sha256, find_model
 from .weights import load_model
 
@@ -46,11 +46,11 @@ def join_models(models: Sequence[str | Path | Model], name: str) -> Model:
     members = [member for some in named for member in some]
     if len(members) < 2:
         raise WeightsError("An ensemble is made of two or more models: give further ones.")
-    _check_different(members)
+    networks = [network for model in loaded for network in members_of(model.network)]
+    _check_different(members, networks)
     cards = [model.card for model in loaded]
     for card, some in zip(cards[1:], named[1:], strict=True):
         _check_alike(named[0][0].name, cards[0], some[0].name, card)
-    networks = [network for model in loaded for network in members_of(model.network)]
     return Model(Ensemble(networks).eval(), _card(name, cards, members))
 
 
@@ -83,14 +83,16 @@ def _file(model: str | Path) -> Path:
     return expanded(model)
 
 
-def _check_different(members: Iterable[Member]) -> None:
+def _check_different(members: Sequence[Member], networks: Sequence[Network]) -> None:
+    """Compare networks and not files: a package holds the same as the file it was made of."""
     names: dict[str, str] = {}
-    for member in members:
-        if member.sha256 in names:
+    for member, network in zip(members, networks, strict=True):
+        digest = network_digest(network)
+        if digest in names:
             raise WeightsError(
-                f"{names[member.sha256]!r} and {member.name!r} are the same model: give it once."
+                f"{names[digest]!r} and {member.name!r} are the same model: give it once."
             )
-        names[member.sha256] = member.name
+        names[digest] = member.name
 
 
 def _check_alike(first: str, a: ModelCard, second: str, b: ModelCard) -> None:

@@ -113,10 +113,21 @@ def model_digest(model: Model) -> str:
     card = model.card.to_dict()
     told = json.dumps({key: card.get(key) for key in _NETWORK}, sort_keys=True)
     digest = hashlib.sha256(told.encode())
-    for name, tensor in sorted(model.network.state_dict().items()):
+    _add_tensors(digest, model.network)
+    return digest.hexdigest()
+
+
+def network_digest(network: Network) -> str:
+    """Return 64 hexadecimal digits of a network's tensors alone."""
+    digest = hashlib.sha256()
+    _add_tensors(digest, network)
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: Any, network: Network) -> None:
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def model_sha256(model: Model) -> str:

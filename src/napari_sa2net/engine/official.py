@@ -131,6 +131,11 @@ def _load(path: Path) -> Any:
 
 
 def _unreadable(path: Path) -> WeightsError:
+    if path.suffix.lower() == ".onnx":
+        return WeightsError(
+            f"{path} is an ONNX file, which is for other programs: choose the model's "
+            ".safetensors file, or the .zip of a package that was exported."
+        )
     return WeightsError(
         f"{path} is not a PyTorch checkpoint, or it is damaged: get it again, or choose another."
     )

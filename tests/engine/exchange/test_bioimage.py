@@ -28,7 +28,8 @@ def package(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path
     card = replace(
         tiny_model.card,
         licence="BSD-3-Clause",
-        citation="A. Person et al., doi:10.1038/s41592-019-0612-7",
+        citation="A. Person et al., doi:10.1038/s41592-019-0612-7; Another one (2020), "
+        "doi:10.1371/journal.pbio.1000502; A book",
     )
     folder = tmp_path_factory.mktemp("package")
     return export_bioimage(Model(tiny_model.network, card), folder)
@@ -41,7 +42,10 @@ def test_a_package_is_one_file_with_licence_and_citation(package: Path) -> None:
     assert [entry.doi for entry in descr.cite] == [
         "10.48550/arXiv.2309.16661",
         "10.1038/s41592-019-0612-7",
+        "10.1371/journal.pbio.1000502",
     ]
+    assert descr.cite[1].text == "A. Person et al., doi:10.1038/s41592-019-0612-7"
+    assert [author.name for author in descr.authors] == ["unknown, see the documentation"]
     assert [output.id for output in descr.outputs] == [f"stage{i}" for i in (1, 2, 3, 4)]
 
 
@@ -140,7 +144,9 @@ def test_a_package_that_fails_its_test_is_not_kept(
 
 
 def test_a_licence_without_an_identifier_is_a_file(tiny_model: Model, tmp_path: Path) -> None:
-    card = replace(tiny_model.card, licence="For research only")
+    card = replace(tiny_model.card, licence="For research only", extra={"recipe": "a.toml"})
     path = export_bioimage(Model(tiny_model.network, card), tmp_path / "tiny")
     with zipfile.ZipFile(path) as archive:
         assert archive.read("LICENSE.txt").decode() == "For research only\n"
+    authors = core.load_model_description(path).authors
+    assert [author.name for author in authors] == ["The napari-sa2net developers"]

@@ -13,7 +13,7 @@ from napari_sa2net.engine.exchange import onnx_file
 from napari_sa2net.engine.execution.maps import probabilities
 from napari_sa2net.engine.joining import join_models
 from napari_sa2net.engine.network import SA2Net
-from napari_sa2net.engine.weights import Model
+from napari_sa2net.engine.weights import Model, load_model
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -69,6 +69,13 @@ def test_the_card_is_in_the_file(tmp_path: Path) -> None:
     properties = {p.key: p.value for p in onnx.load(str(path)).metadata_props}
     card = ModelCard.from_dict(json.loads(properties["napari-sa2net"]))
     assert card == tiny().card
+
+
+def test_a_file_that_was_exported_is_not_asked_to_come_back(tmp_path: Path) -> None:
+    path, _ = onnx_file.export_onnx(tiny(), tmp_path / "MODEL.ONNX")
+    assert path.name == "MODEL.ONNX"
+    with pytest.raises(WeightsError, match="ONNX file, which is for other programs"):
+        load_model(path)
 
 
 def test_a_file_that_exists_is_kept(tmp_path: Path) -> None:

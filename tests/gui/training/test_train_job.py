@@ -320,3 +320,25 @@ def test_the_meaning_of_a_painting_is_guessed_and_can_be_changed(
     assert annotation.weights[10, 10] == 1
     viewer.layers.remove(shapes)
     assert "now counts everywhere" in messages(widget)
+
+
+def test_a_model_elsewhere_shows_its_licence_and_is_fetched_only_if_one_says_so(
+    painted: Any, training: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, widget, _ = painted
+    asked: list[Any] = []
+    questions: list[str] = []
+    monkeypatch.setattr(widget.train.where, "ask", lambda *of: asked.append(of[0].card.name))
+    monkeypatch.setattr(widget.train, "ask", questions.append)  # None: no
+    assert "On images it has not seen: Dice 0.91" in widget.train.start.about.text()
+    widget.train.start.choose("far")
+    assert "<b>Licence: For research only" in widget.train.start.about.text()
+    widget.train.where.button.click()
+    widget.train.train.click()
+    assert ["then look" in q or "then train" in q for q in questions] == [True, True]
+    assert all("80.0 MB" in q and "For research only" in q for q in questions)
+    assert not asked
+    assert not training.trained
+    monkeypatch.setattr(widget.train, "ask", lambda question: True)
+    widget.train.where.button.click()
+    assert asked == ["far"]

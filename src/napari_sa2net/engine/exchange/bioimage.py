@@ -171,7 +171,7 @@ def _description(card: ModelCard, folder: Path) -> dict[str, Any]:
         "format_version": ModelDescr.implemented_format_version,
         "name": re.sub(r"[^\w+\-() ]", " ", f"SA2-Net {card.name}", flags=re.ASCII)[:128],
         "description": card.description[:1000] or f"SA2-Net {card.name}",
-        "authors": [{"name": "The napari-sa2net developers"}],
+        "authors": [{"name": _author(card)}],
         "cite": _citations(card),
         "tags": ["sa2net", "2d", "semantic-segmentation", "pytorch", "onnx"],
         "documentation": file("README.md"),
@@ -201,11 +201,20 @@ def _licence(card: ModelCard, folder: Path) -> Any:
     return {"source": folder / "LICENSE.txt"}
 
 
+def _author(card: ModelCard) -> str:
+    """Return who made a model, as far as its card tells."""
+    if "recipe" in card.extra:
+        return "The napari-sa2net developers"
+    return "unknown, see the documentation"
+
+
 def _citations(card: ModelCard) -> list[dict[str, str]]:
+    """Return the network's paper and what the card cites, each with its DOI."""
     found = [{"text": _PAPER[0], "doi": _PAPER[1]}]
-    doi = _DOI.search(card.citation)
-    if doi:
-        found.append({"text": card.citation, "doi": doi.group()})
+    for text in card.citation.split("; "):
+        doi = _DOI.search(text)
+        if doi:
+            found.append({"text": text, "doi": doi.group()})
     return found
 
 

@@ -150,8 +150,6 @@ def new_card(
     figures = []
     if comparison.after is not None:
         figures.append(Figure("Dice, held-out painting", round(comparison.after, 4)))
-    if comparison.before is not None:
-        figures.append(Figure("Dice, held-out painting, start model", round(comparison.before, 4)))
     known = {
         "parent": parent.card.name if parent is not None else "",
         "parent_sha256": model_sha256(parent) if parent is not None else "",

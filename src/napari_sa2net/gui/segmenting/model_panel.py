@@ -42,15 +42,23 @@ def model_text(entry: Any) -> str:
     if card.members:
         facts.append(f"takes {len(card.members)} times as long as one of its members")
     lines = [card.description, " · ".join(facts)]
+    return "<br>".join([*(html.escape(line) for line in lines if line), *worth_and_licence(card)])
+
+
+def worth_and_licence(card: Any) -> list[str]:
+    """Return how good a model was found to be, and what its licence is, as lines of rich text."""
+    lines = []
     if card.figures:
         measured = " · ".join(f"{figure.name} {figure.value:.2f}" for figure in card.figures)
-        lines.append(f"On images it has not seen: {measured}")
+        # What was painted and held out is of the images that a fine-tuned model has seen.
+        where = "Measured" if "comparison" in card.extra else "On images it has not seen"
+        lines.append(html.escape(f"{where}: {measured}"))
     if card.licence:
-        lines.append(f"Licence: {card.licence}")
-    lines = [html.escape(line) for line in lines if line]
-    if card.restricted:
-        lines[-1] = f"<b>{lines[-1]}. It forbids some uses: read it before you use the model.</b>"
-    return "<br>".join(lines)
+        licence = html.escape(f"Licence: {card.licence}")
+        if card.restricted:
+            licence = f"<b>{licence}. It forbids some uses: read it before you use the model.</b>"
+        lines.append(licence)
+    return lines
 
 
 class ModelPanel(QWidget):  # type: ignore[misc]

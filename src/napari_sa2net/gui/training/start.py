@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from ...engine.cards import ClassInfo, ModelCard, check_trainable, default_class
 from ...engine.errors import InputError
 from ..annotating.pairs_panel import small_combo
 from ..segmenting.model_manager import ManageButton
+from ..segmenting.model_panel import worth_and_licence
 
 SCRATCH = "From scratch (a new network)"
 BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
@@ -301,7 +303,9 @@ class StartPanel(QWidget):  # type: ignore[misc]
             self.check()
         except InputError as error:
             start = f"{error} "
-        self.about.setText(f"{start}You paint: {names}.")
+        known = worth_and_licence(card) if self.entry is not None else []
+        lines = [*known, html.escape(f"{start}You paint: {names}.")]
+        self.about.setText("<br>".join(lines))
         self.changed.emit()
 
 

@@ -282,8 +282,11 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.controller.suggest(self.scale.diameter(), self.settings.device_name())
 
     def _on_where(self) -> None:
+        entry = self.start.entry
+        if not self._is_here(entry, "look"):
+            return
         self.where.ask(
-            self.start.entry,
+            entry,
             self._channels(),
             self.scale.diameter(),
             self.settings.device_name(),
@@ -306,15 +309,19 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         except Exception as error:
             self.controller.fail(error)
             return
-        if entry is not None and entry.status == "remote" and not self._may_download(entry.card):
+        if not self._is_here(entry, "train"):
             return
         self.controller.train(plan, self.scale.diameter())
 
-    def _may_download(self, card: Any) -> bool:
+    def _is_here(self, entry: Any, what: str) -> bool:
+        """Tell whether the start model is here, or may be downloaded to do something then."""
+        if entry is None or entry.status != "remote":
+            return True
+        card = entry.card
         text = f"The model “{card.name}” must be downloaded first ({size_text(card.bytes)})."
         if card.restricted:
             text += f"\n\nIts licence, {card.licence}, forbids some uses."
-        return self.ask(text + "\n\nDownload it now and then train?")
+        return self.ask(text + f"\n\nDownload it now and then {what}?")
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
