@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import napari_sa2net
 from napari_sa2net import api, tuning
@@ -97,7 +99,10 @@ def test_load_model_gives_network_and_card(model_file: Path) -> None:
 
 
 def test_models_are_joined_into_a_file(tiny_model: Any, model_file: Path, tmp_path: Path) -> None:
-    twin = type(tiny_model)(tiny_model.network, replace(tiny_model.card, name="twin"))
+    other = copy.deepcopy(tiny_model.network)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.0001)
+    twin = type(tiny_model)(other, replace(tiny_model.card, name="twin"))
     joined = napari_sa2net.join_models([model_file, twin], "both", tmp_path / "both.safetensors")
     assert [member.name for member in joined.card.members] == ["tiny", "twin"]
     result = api.segment(IMAGE, tmp_path / "both.safetensors", "cpu")

@@ -103,6 +103,21 @@ def test_what_exists_is_gone_on_with_or_replaced_only_if_asked(
     assert "tiles have nothing in them" in capsys.readouterr().err
 
 
+def test_a_run_that_is_stopped_tells_how_to_go_on(
+    image_file: Path,
+    model_file: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_sa2net.api.segment_to_zarr", stop)
+    assert segment(image_file, tmp_path / "out.zarr", model_file) == 130
+    assert "what is done is kept: go on with --resume" in capsys.readouterr().err
+
+
 def test_a_dry_run_tells_and_writes_nothing(
     image_file: Path, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

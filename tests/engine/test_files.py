@@ -4,6 +4,7 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -294,6 +295,30 @@ def test_ome_zarr(tmp_path: Path, version: str) -> None:
     assert image.channel_names == ("DAPI", "")
     assert not isinstance(image.array, np.ndarray)
     assert np.array_equal(np.asarray(image.array[1, 2]), data[1, 2])
+
+
+def test_axes_of_an_ome_zarr_have_any_known_name(tmp_path: Path) -> None:
+    _make_zarr(tmp_path / "a.zarr", "0.4")
+    attributes = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    axes = attributes["multiscales"][0]["axes"]
+    axes[0]["name"], axes[1]["name"] = "channel", "Depth"
+    (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(attributes))
+    assert read_image(tmp_path / "a.zarr").axes == "CZYX"
+    axes[0]["name"] = "lifetime"
+    (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(InputError, match=r"axes lifetime, Depth, y, x of a\.zarr are not"):
+        read_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("scale", [[1, 2, 0.5], [1, 2, "wide", 0.5]])
+def test_a_scale_that_does_not_fit_is_explained(tmp_path: Path, scale: list[Any]) -> None:
+    _make_zarr(tmp_path / "series" / "0", "0.4")
+    attributes = json.loads((tmp_path / "series" / "0" / ".zattrs").read_text())
+    level = attributes["multiscales"][0]["datasets"][0]
+    level["coordinateTransformations"][0]["scale"] = scale
+    (tmp_path / "series" / "0" / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(InputError, match=r"The scale .* of series/0 .* axes C, Z, Y, X"):
+        read_image(tmp_path / "series" / "0")
 
 
 def test_zarr_that_is_no_image(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     blocks = BlockOptions(skip_empty=arguments.skip_empty)
     if arguments.dry_run:
         return _dry_run(image, arguments.output, model, options, blocks)
-    with ProgressBar(images[0].name, messages) as bar:
+    with ProgressBar(images[0].name, messages) as bar, _resumable():
         result = api.segment_to_zarr(
             image,
             arguments.output,
@@ -97,6 +100,16 @@ def run(arguments: argparse.Namespace) -> int:
         files = "".join(f", {path.name}" for path in result.saved.values())
         print(f"{images[0]} -> {result.path} ({result.text}){files}", flush=True)
     return 0
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Tell a person who stops a run how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("sa2net: what is done is kept: go on with --resume", file=sys.stderr)
+        raise
 
 
 def _dry_run(image: Any, output: Path, model: Any, options: dict[str, Any], blocks: Any) -> int:

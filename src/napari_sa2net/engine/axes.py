@@ -66,7 +66,7 @@ def guess_axes(
     if before is None or stack < 0:
         raise InputError(
             f"An image of shape {shape} is not understood: it needs rows and columns, and at most "
-            "time, depth and channels besides. Name its axes, as in axes='TZCYX'."
+            "time, depth and channels besides. Name its axes, for example TZCYX."
         )
     return before + end
 
@@ -76,7 +76,7 @@ def _axes_from_labels(
 ) -> str | None:
     if not labels:
         return None
-    axes = "".join(_NAMES.get(str(label).strip().lower(), "?") for label in labels)
+    axes = "".join(map(axis_letter, labels))
     if rgb and len(axes) == len(shape) - 1:
         axes += "C"
     try:
@@ -84,6 +84,11 @@ def _axes_from_labels(
     except InputError:
         return None
     return None if rgb and not axes.endswith("C") else axes
+
+
+def axis_letter(name: object) -> str:
+    """Return the letter of an axis that is called something; ``?`` if that is not known."""
+    return _NAMES.get(str(name).strip().lower(), "?")
 
 
 def _ends_in_colours(shape: tuple[int, ...]) -> bool:
@@ -123,7 +128,7 @@ def check_axes(axes: str, shape: Sequence[int]) -> None:
     elif len(axes) != len(shape):
         problem = f"the image has {len(shape)} axes, of lengths {shape}"
     if problem:
-        raise InputError(f"axes={axes!r} does not fit: {problem}. For example axes='TYX'.")
+        raise InputError(f"The axes {axes!r} do not fit: {problem}. Write for example TYX.")
     if 0 in shape:
         raise InputError(f"The image is empty: its shape is {shape}.")
 

@@ -147,13 +147,19 @@ class Planes:
         """Return where plane ``i`` lies along T and Z."""
         return self.stack.index(i)
 
-    def read(self, i: int, window: tuple[slice, slice] | None = None) -> NDArray[np.float32]:
+    def read(
+        self,
+        i: int,
+        window: tuple[slice, slice] | None = None,
+        ends: Sequence[tuple[float, float]] | None = None,
+    ) -> NDArray[np.float32]:
         """Read plane ``i`` as (in_channels, H, W), all values finite; not to be written to.
 
         Of a ``window`` (rows, columns) nothing else is read, and the values are left as they
         are, as with :attr:`exact`.
 
-        NaN becomes the lowest finite value of its channel, infinities the lowest and highest.
+        NaN becomes the lowest finite value of its channel, infinities the lowest and highest:
+        in a window those of the window, or the ``ends`` of each of the in_channels.
 
         Raises
         ------
@@ -161,9 +167,12 @@ class Planes:
             If the image's source cannot be read.
         """
         raw = self._source(i, window)
+        known: Sequence[tuple[float, float] | None] = ends or ()
+        if len(known) < len(raw):  # they are of what colours become
+            known = [None] * len(raw)
         out = np.empty((len(raw), *raw[0].shape), np.float32)
-        for source, target in zip(raw, out, strict=True):
-            target[...] = _clean(source, self.exact or window is not None)
+        for source, target, pair in zip(raw, out, known, strict=False):
+            target[...] = _clean(source, self.exact or window is not None, pair)
         if len(out) > self.in_channels == 1:
             weights = np.array([0.2125, 0.7154, 0.0721], np.float32)  # of skimage's rgb2gray
             return np.tensordot(weights, out, 1)[None].astype(np.float32)
@@ -297,7 +306,7 @@ def _check_dtype(array: Any) -> None:
     if kind not in "buif":
         raise InputError(
             f"An image of {array.dtype} values cannot be segmented: convert it to whole or real "
-            "numbers first" + (", for example with numpy.abs(image)." if kind == "c" else ".")
+            "numbers first" + (", for example to absolute values." if kind == "c" else ".")
         )
 
 
@@ -309,11 +318,13 @@ def _choose_channels(
             return (0, 1, 2)
         if count in (1, wanted):
             return tuple(range(count))
-        several = f"{wanted} of them, or " if wanted < count else ""
-        example = ", ".join(map(str, range(wanted))) if wanted < count else "0"
+        several, example = "", "channel 0"
+        if 1 < wanted < count:
+            several = f"{wanted} of them, or "
+            example = "channels " + ", ".join(map(str, range(wanted)))
         raise InputError(
             f"The image has {count} channels and the model takes {wanted}: name {several}one to be "
-            f"used alone, for example channels=({example},). If these are planes of a stack, "
+            f"used alone, for example {example}. If these are planes of a stack, "
             "correct the axes: Z is depth, T is time, C are channels."
         )
     chosen = tuple(int(c) for c in channels)
@@ -330,18 +341,21 @@ def _choose_channels(
     return chosen
 
 
-def _clean(values: NDArray[Any], exact: bool) -> NDArray[Any]:
+def _clean(
+    values: NDArray[Any], exact: bool, ends: tuple[float, float] | None = None
+) -> NDArray[Any]:
     """Replace what is not finite; bring what float32 holds badly to 0 … 255."""
     if values.dtype.kind == "b" or (values.dtype.kind in "ui" and values.dtype.itemsize < 4):
         return values
     finite = np.isfinite(values) if values.dtype.kind == "f" else None
     whole = finite is None or bool(finite.all())
     known = values if whole else values[finite]
-    if known.size == 0:
+    if known.size == 0 and ends is None:
         return np.zeros(values.shape, np.float32)
-    low, high = float(known.min()), float(known.max())
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     if not whole:
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        lowest, highest = ends or (low, high)
+        values = np.nan_to_num(values, nan=lowest, posinf=highest, neginf=lowest)
     largest = max(-low, high)
     bottom, top = (low, high) if exact else _usual_range(known, low, high)
     # float64 of a difference of two float64 can overflow: halves cannot.

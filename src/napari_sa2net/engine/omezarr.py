@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .axes import guess_axes
+from .axes import axis_letter, guess_axes
 from .calibration import Calibration, keep_known, micrometres
 from .errors import InputError
 from .image_file import ImageFile
@@ -59,21 +59,22 @@ def _first_level(node: Any, multiscale: Mapping[str, Any], path: Path) -> ImageF
     level = multiscale["datasets"][0]
     array = node[level["path"]]
     described = multiscale.get("axes") or []
-    names = [axis["name"] if isinstance(axis, Mapping) else axis for axis in described]
-    axes = "".join(str(name).upper() for name in names)
+    names = [str(axis["name"] if isinstance(axis, Mapping) else axis) for axis in described]
+    axes = "".join(axis_letter(name) for name in names)
     if not described:
         axes = "TCZYX"[-len(array.shape) :]  # before 0.3 the axes were always these
-    if len(axes) != len(array.shape) or not {"Y", "X"} <= set(axes) <= set("TZCYX"):
+    known = len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) <= set("TZCYX")
+    if len(axes) != len(array.shape) or not known:
         raise InputError(
-            f"The axes {', '.join(map(str, names))} of {path.name} are not understood: T, Z, C, Y "
-            "and X are."
+            f"The axes {', '.join(names)} of {_told(path)} are not understood: T, Z, C, Y and X "
+            "are, or time, depth, channel, row and column."
         )
     units = [axis.get("unit") if isinstance(axis, Mapping) else None for axis in described]
     scale = [
         a * b
         for a, b in zip(
-            _scale(level.get("coordinateTransformations"), len(axes)),
-            _scale(multiscale.get("coordinateTransformations"), len(axes)),
+            _scale(level.get("coordinateTransformations"), axes, path),
+            _scale(multiscale.get("coordinateTransformations"), axes, path),
             strict=True,
         )
     ]
@@ -91,8 +92,25 @@ def _channel_names(described: Any) -> tuple[str, ...]:
     return tuple(str(c.get("label", "")) if isinstance(c, Mapping) else "" for c in channels)
 
 
-def _scale(transformations: Sequence[Mapping[str, Any]] | None, ndim: int) -> list[float]:
+def _scale(
+    transformations: Sequence[Mapping[str, Any]] | None, axes: str, path: Path
+) -> list[float]:
     for transformation in transformations or ():
         if transformation["type"] == "scale" and "scale" in transformation:
-            return [float(value) for value in transformation["scale"]]
-    return [1.0] * ndim
+            given = transformation["scale"]
+            try:
+                scale = [float(value) for value in given]
+            except ValueError:
+                scale = []
+            if len(scale) != len(axes):
+                raise InputError(
+                    f"The scale {given} of {_told(path)} does not have a number for each of its "
+                    f"axes {', '.join(axes)}: write it again as OME-Zarr 0.4 or 0.5."
+                )
+            return scale
+    return [1.0] * len(axes)
+
+
+def _told(path: Path) -> str:
+    """Return an image's name; of one in a series, that of the series too."""
+    return f"{path.parent.name}/{path.name}" if path.name.isdigit() else path.name

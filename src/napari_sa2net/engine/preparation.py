@@ -44,10 +44,17 @@ class Preparation:
         return self.normalise(self.planes.read(number))
 
     def window(
-        self, number: int, window: tuple[slice, slice], limits: list[tuple[float, float]]
+        self,
+        number: int,
+        window: tuple[slice, slice],
+        limits: list[tuple[float, float]],
+        ends: list[tuple[float, float]] | None = None,
     ) -> NDArray[np.float32]:
-        """Read and normalise a part of a plane by given :meth:`limits`."""
-        return self.normalise(self.planes.read(number, window), limits)
+        """Read and normalise a part of a plane by given :meth:`limits`.
+
+        ``ends`` are the lowest and highest value of each channel of the plane, if known.
+        """
+        return self.normalise(self.planes.read(number, window, ends), limits)
 
     def limits(self, number: int) -> list[tuple[float, float]]:
         """Estimate the range of each channel's values from windows all over a huge plane."""

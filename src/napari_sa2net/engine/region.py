@@ -73,7 +73,7 @@ def plane_statistics(preparation: Preparation, number: int) -> Generator[Event, 
     collector = Collector(shape, preparation.card.normalization)
     grid = BlockGrid(shape, SIDE, (number,))
     for block in grid:
-        collector.add(collector.see(block, planes.read(number, block.slices)))
+        collector.add(collector.see(planes, block))
         if len(grid) > 1:
             yield Progress(block.number + 1, len(grid), "block", "looking at the values")
     return collector.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from napari_sa2net.engine import instances
 from napari_sa2net.engine.blocks import source
 from napari_sa2net.engine.blocks.estimating import estimate
 from napari_sa2net.engine.blocks.job import segment_to_zarr
+from napari_sa2net.engine.blocks.phases import Here
 from napari_sa2net.engine.blocks.plan import BlockOptions, BlockWritten
 from napari_sa2net.engine.blocks.pyramid import Pyramid
 from napari_sa2net.engine.blocks.result import BlockDone, ZarrResult
@@ -344,6 +346,102 @@ def test_a_channel_that_only_measurements_see_is_of_the_image_too(
         in_blocks(tmp_path, four, lively, some, resume=True)
 
 
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("options", [{}, {"region": (10, 4, 250, 30)}])
+def test_an_image_that_differs_in_a_single_pixel_is_another_one(
+    tmp_path: Path, blobs: Blobs, lively: Model, finished: bool, options: dict[str, Any]
+) -> None:
+    """Also where the fingerprint does not look."""
+    image = (blobs((280, 40), 3, 0) * 200).astype(np.uint8)
+    wanted = replace(SMALL, **options)
+    if finished:
+        in_blocks(tmp_path, image, lively, wanted)
+    else:
+        work = segment_to_zarr(image, tmp_path / "out.ome.zarr", lively, wanted, BLOCKS)
+        next(event for event in work if isinstance(event, TileDone))
+        work.close()
+    other = image.copy()
+    other[68, 20] ^= 1
+    with pytest.raises(InputError, match=r"another image.* plane 1 are others"):
+        in_blocks(tmp_path, other, lively, wanted, resume=True)
+    in_blocks(tmp_path, image, lively, wanted, resume=True)
+
+
+def test_a_run_stops_when_another_one_begins_on_its_result(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    expected = in_blocks(tmp_path / "alone", image, lively).labels[:]
+    first = segment_to_zarr(image, tmp_path / "out.ome.zarr", lively, SMALL, BLOCKS)
+    next(event for event in first if isinstance(event, BlockDone) and event.phase == "label")
+    second = segment_to_zarr(
+        image, tmp_path / "out.ome.zarr", lively, SMALL, BLOCKS, overwrite=True
+    )
+    next(event for event in second if isinstance(event, TileDone))
+    with pytest.raises(SA2NetError, match="another one has begun"):
+        run(first)
+    np.testing.assert_array_equal(run(second).labels[:], expected)
+    assert not (tmp_path / "out.ome.zarr" / WORK).exists()
+
+
+def test_a_run_whose_result_another_one_finished_says_so(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model
+) -> None:
+    first = segment_to_zarr(image, tmp_path / "out.ome.zarr", lively, SMALL, BLOCKS)
+    next(event for event in first if isinstance(event, BlockDone) and event.phase == "label")
+    done = in_blocks(tmp_path, image, lively, resume=True)
+    with pytest.raises(SA2NetError, match="another one has begun"):
+        run(first)
+    assert not (done.path / WORK).exists()
+
+
+@pytest.mark.parametrize("corner", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_become_those_of_the_whole_plane(
+    tmp_path: Path, blobs: Blobs, lively: Model, same_labels: Same, corner: float
+) -> None:
+    """Stitched images have such corners, of which whole blocks may consist."""
+    image = (blobs((130, 150), 3, 0) * 10 + 400).astype(np.float32)
+    image[:70, :80] = corner
+    image[100, 90] = np.nan
+    whole = run(segment(image, lively, SMALL)).labels
+    assert whole.max() > 5
+    assert same_labels(in_blocks(tmp_path, image, lively).labels[:], whole)
+
+
+def test_a_result_is_replaced_only_once_all_is_ready(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = in_blocks(tmp_path, image, lively, save=["table"])
+
+    def refuse(*_: Any) -> str:
+        raise InputError("the workers cannot do it")
+
+    monkeypatch.setattr(Here, "begin", refuse)
+    with pytest.raises(InputError, match="cannot do it"):
+        in_blocks(tmp_path, image[::-1], lively, save=["table"], overwrite=True)
+    with pytest.raises(InputError, match="cannot do it"):
+        in_blocks(tmp_path / "new", image, lively)
+    assert [path.name for path in tmp_path.rglob("*") if "out" in path.name] == [
+        "out.ome.zarr",
+        before.saved["table"].name,
+    ]
+    monkeypatch.undo()
+    assert in_blocks(tmp_path, image, lively, resume=True).count == before.count
+
+
+def test_a_disk_that_is_full_at_once_leaves_nothing(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "write_json", full)
+    with pytest.raises(SA2NetError, match="No space left"):
+        in_blocks(tmp_path, image, lively)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    assert in_blocks(tmp_path, image, lively, resume=True).count > 0
+
+
 def test_what_is_not_ours_is_never_replaced(
     tmp_path: Path, image: NDArray[np.uint8], lively: Model
 ) -> None:
@@ -503,3 +601,13 @@ def test_blocks_are_shown_while_the_rest_is_made(
     for number in range(4):
         np.testing.assert_array_equal(store.level(number)[:], Store(expected.path).level(number)[:])
     assert result.count == expected.count
+
+
+def test_values_far_from_zero_are_warned_of(tmp_path: Path, blobs: Blobs, lively: Model) -> None:
+    image = (blobs((100, 90), 3, 0) * 200).astype(np.uint32)
+    said: list[Event] = []
+    in_blocks(tmp_path / "near", image + 10**5, lively, on_event=said.append)
+    assert not any(isinstance(event, Message) and event.warning for event in said)
+    in_blocks(tmp_path / "far", image + 3 * 10**9, lively, on_event=said.append)
+    warned = [event.text for event in said if isinstance(event, Message) and event.warning]
+    assert ["subtract their lowest value" in text for text in warned] == [True]

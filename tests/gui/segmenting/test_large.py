@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sa2net.engine.blocks import setup
 from napari_sa2net.engine.blocks.result import BlockDone
 from napari_sa2net.engine.blocks.store import WORK
 from napari_sa2net.engine.errors import InputError
@@ -435,7 +436,7 @@ def test_blocks_nearest_to_the_view_come_first(
 def wanted(tmp_path: Path, real_image: Any) -> LargeRequest:
     """Return a run on a real image by the bundled model."""
     options = {"axes": "YX", "device": "cpu", "region": None}
-    request = Request(real_image[:96, :96], "nuclei", options, LabelSettings())
+    request = Request(real_image[:96, :96].copy(), "nuclei", options, LabelSettings())
     folder = tmp_path / "stores"
     (folder / "shown.ome.zarr").mkdir(parents=True)
     sizes = {"Y": 0.5, "X": 0.5}
@@ -457,6 +458,22 @@ def test_the_real_engine_goes_on_by_itself(wanted: LargeRequest) -> None:
     left = {path.name for path in wanted.folder.iterdir()}
     assert left == {chosen.path.name, "shown.ome.zarr"}
     assert run(backend.segment_large(wanted)).result == first.result
+
+
+def test_an_image_that_was_edited_is_segmented_anew(
+    wanted: LargeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is not seen at a glance; what a layer shows is left alone."""
+    monkeypatch.setattr(setup, "fingerprint", lambda *_: "alike")
+    backend = Backend()
+    first = run(backend.segment_large(wanted))
+    before = np.asarray(first.result.labels[:])
+    wanted.request.data[:48] = 0
+    wanted = replace(wanted, shown=wanted.shown | {first.result.path})
+    second = run(backend.segment_large(wanted))
+    assert second.result.path != first.result.path
+    assert 0 < second.result.count < first.result.count
+    np.testing.assert_array_equal(first.result.labels[:], before)
 
 
 def test_the_real_engine_measures_what_is_on_the_disk(wanted: LargeRequest, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,15 @@ import numpy as np
 from ..errors import SA2NetError
 from ..events import Event, Message
 from ..model_files import Model
-from ..region import SAMPLED, is_sampled, plane_statistics
+from ..region import SAMPLED, is_sampled
 from ..segmentation import SegmentOptions
 from .joining import Joined
+from .looking import Looking
 from .phases import (
     Finished,
     Here,
     Label,
     Measure,
-    Normalise,
     Phase,
     Predict,
     Relabel,
@@ -34,10 +34,9 @@ from .plan import Block, BlockOptions, BlockWritten
 from .probabilities import TileCount, TileReady, forget_tiles
 from .result import BlockDone, ZarrResult, finished_result
 from .saving import Saving
-from .setup import Setup, explained
-from .source import Source, TileLayout
-from .statistics import Collector, Statistics
-from .store import ATTRIBUTE
+from .setup import Begun, Setup, explained
+from .source import TileLayout
+from .store import ATTRIBUTE, Store
 from .work import Work
 
 Order = Callable[[Sequence[Block]], Block]
@@ -121,23 +120,17 @@ def segment_to_zarr(
     saving = Saving(setup, save, dict(sizes or {}), channel_names)
     with explained(setup.store.path), closing(_runner(setup, scheduler)) as runner:
         known = saving.check(overwrite)
-        fresh = setup.begin(resume, overwrite)
-        if overwrite:
-            yield from saving.replace(known)
-        finished = setup.store.finished()
-        if finished:
-            saving.only_missing()
-            if not saving.targets:
-                yield Message(f"{setup.store.path} is complete already.")
-                setup.store.tidy()
-                return finished_result(setup.store)
+        begun = setup.begin(resume, overwrite)
         run = setup.store.begin_run()
         try:
-            job = _Job(setup, runner, saving, order, show)
-            running = f"Running on {_begun(setup, runner, run, fresh)}"
-            yield Message(running) if finished else job.say(running)
-            saving.claim()
-            yield from job.measure() if finished else job.run()
+            where = _where(setup, runner, run, begun)
+            with _explained_by_others(setup.store, run):
+                if overwrite:
+                    yield from saving.replace(known)
+                job = _Job(setup, runner, saving, order, show)
+                if not begun.fresh:
+                    yield from job.looking.check_image()
+                yield from _made(job, saving, f"Running on {where}")
         finally:
             setup.store.end_run(run)
         return finished_result(setup.store)
@@ -152,14 +145,43 @@ def _runner(setup: Setup, scheduler: str | None) -> Runner:
     return Cluster(scheduler, setup.options.device)
 
 
-def _begun(setup: Setup, runner: Runner, run: str, fresh: bool) -> str:
-    """Make the runner ready; where it cannot be, leave nothing of a new result behind."""
+def _where(setup: Setup, runner: Runner, run: str, begun: Begun) -> str:
+    """Make the runner ready; where it cannot be, leave all as it was before."""
     try:
-        return runner.begin(setup.preparation, setup.store, run)
-    except SA2NetError:
-        if fresh:
-            setup.store.remove()
+        where = runner.begin(setup.preparation, setup.store, run)
+    except BaseException:
+        begun.undo()
         raise
+    begun.keep()
+    return where
+
+
+@contextmanager
+def _explained_by_others(store: Store, run: str) -> Iterator[None]:
+    """Tell of another run, where what it wrote or removed in the meantime is what went wrong."""
+    try:
+        yield
+    except (SA2NetError, OSError):
+        store.check_run(run)
+        raise
+
+
+def _made(job: _Job, saving: Saving, running: str) -> Generator[Event, None, None]:
+    """Make what is not there yet."""
+    store = job.store
+    if not store.finished():
+        yield job.say(running)
+        saving.claim()
+        yield from job.run()
+        return
+    saving.only_missing()
+    if not saving.targets:
+        yield Message(f"{store.path} is complete already.")
+        store.tidy()
+        return
+    yield Message(running)
+    saving.claim()
+    yield from job.measure()
 
 
 class _Job:
@@ -173,6 +195,7 @@ class _Job:
         self.grid, self.pyramid, self.stack = setup.grid, setup.pyramid, setup.stack
         self.shown = Shown(self.stack, self.pyramid, every_level=show)
         self.work = Work(setup.store, setup.grid, setup.rules, setup.blocks.largest)
+        self.looking = Looking(setup, runner, self.work)
         self.messages: list[str] = []
         self.done = 0
 
@@ -183,7 +206,7 @@ class _Job:
         if self.setup.options.region is not None and is_sampled(self.setup.preparation):
             yield self.say(SAMPLED)
         self.setup.create()
-        layouts = yield from self._normalise()
+        layouts = yield from self.looking.normalise()
         yield from self._predict(layouts)
         joined = self.work.join()
         if joined.huge.any():
@@ -249,46 +272,6 @@ class _Job:
         )
         labelling = (2 + self.work.rules.by_distance) * len(self.grid)
         return labelling + coarser + self.saving.steps
-
-    def _normalise(self) -> Generator[Event, None, list[TileLayout]]:
-        """Look at all values of each plane; return the planes' tiles."""
-        yield from self._see(
-            [n for n in range(len(self.setup.numbers)) if self.store.read_json(_seen(n)) is None]
-        )
-        layouts: list[TileLayout] = []
-        for layer, plane in enumerate(self.setup.numbers):
-            known = Statistics.from_json(self.store.read_json(_seen(layer)) or {})
-            source = Source(self.setup.preparation, plane, known)
-            # All planes have the same tiles.
-            layouts.append(self.setup.layout(source, layouts[0].tiles if layouts else None))
-        return layouts
-
-    def _see(self, layers: list[int]) -> Generator[Event, None, None]:
-        """Look at all values of some planes."""
-        if self.setup.options.region is not None:
-            for layer in layers:
-                plane = self.setup.numbers[layer]
-                found = yield from plane_statistics(self.setup.preparation, plane)
-                self.store.write_json(_seen(layer), found.to_json())
-            return
-        phase = Normalise(self.work, self.setup.preparation)
-        blocks = [block for layer in layers for block in self.grid.of_layer(layer)]
-        left = {layer: len(self.grid.of_layer(layer)) for layer in layers}
-        collectors: dict[int, Collector] = {}
-        done = 0
-        with closing(self.runner.each(phase, blocks)) as events:
-            for event in events:
-                if not isinstance(event, Finished):
-                    yield event
-                    continue
-                layer = event.block.layer
-                collectors.setdefault(layer, phase.collector()).add(event.noted["seen"])
-                left[layer] -= 1
-                if not left[layer]:
-                    statistics = collectors.pop(layer).result()
-                    self.store.write_json(_seen(layer), statistics.to_json())
-                done += 1
-                yield BlockDone(done, len(blocks), "block", phase=phase.name)
 
     def _predict(self, layouts: list[TileLayout]) -> Generator[Event, None, None]:
         """Run the network over all blocks that are not done."""
@@ -388,8 +371,3 @@ class _Job:
     def say(self, text: str, warning: bool = False) -> Message:
         self.messages.append(text)
         return Message(text, warning)
-
-
-def _seen(layer: int) -> str:
-    """Return the name of the file of a plane's statistics."""
-    return f"statistics/{layer}.json"

@@ -7,6 +7,7 @@ markers tell what is done.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -65,6 +66,19 @@ class Phase:
         """Do a block, where that takes a single step."""
         raise NotImplementedError
 
+    def steps_of(self, run: str, block: Block) -> Generator[Event, None, dict[str, Any]]:
+        """Do :meth:`steps` as long as a run may write, see :meth:`Store.begin_run`."""
+        with closing(self.steps(block)) as steps:
+            while True:
+                self.store.check_run(run)
+                try:
+                    event = next(steps)
+                except StopIteration as end:
+                    self.store.check_run(run)
+                    noted: dict[str, Any] = end.value
+                    return noted
+                yield event
+
     def mark(self, block: Block, noted: dict[str, Any]) -> None:
         """Note that a block is done, after all else."""
         self.store.mark(self.name, block.number, **noted)
@@ -106,16 +120,18 @@ class Here:
         choice = choose_device(options.device)
         self.device = choice.device
         self._where = choice.reason + note(choice.device, options.precision)
+        self._run = ""
 
     def begin(self, preparation: Preparation, store: Store, run: str) -> str:
         """Tell where it runs."""
+        self._run = run
         return self._where
 
     def each(self, phase: Phase, blocks: Iterable[Block]) -> Generator[Event, None, None]:
         """Do blocks, see :class:`Runner`."""
         try:
             for block in blocks:
-                noted = yield from phase.steps(block)
+                noted = yield from phase.steps_of(self._run, block)
                 phase.mark(block, noted)
                 yield Finished(block, noted)
         finally:
@@ -155,8 +171,7 @@ class Normalise(Phase):
 
     def do(self, block: Block) -> dict[str, Any]:
         """Return what is kept of the values."""
-        values = self.preparation.planes.read(block.plane, block.slices)
-        return {"seen": self.collector().see(block, values)}
+        return {"seen": self.collector().see(self.preparation.planes, block)}
 
     def mark(self, block: Block, noted: dict[str, Any]) -> None:
         """Leave it to whoever has the whole plane."""

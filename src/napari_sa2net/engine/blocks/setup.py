@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,35 @@ from .source import Source, TileLayout
 from .statistics import fingerprint
 from .store import Store, differences, import_zarr
 
-FORMAT = 4
+FORMAT = 5
 """Of the working files: those of another one are not gone on with."""
+
+
+class ImageChanged(InputError):
+    """A result was begun with other values of the image."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How a run has begun, until it is sure that it can go on."""
+
+    path: Path
+    fresh: bool
+    """It is a new result."""
+    aside: Path | None = None
+    """Where the one is that it replaces."""
+
+    def keep(self) -> None:
+        """Let go of what is replaced."""
+        if self.aside is not None:
+            shutil.rmtree(self.aside, ignore_errors=True)
+
+    def undo(self) -> None:
+        """Leave nothing of a new result behind, and what was there as it was."""
+        if self.fresh:
+            shutil.rmtree(self.path, ignore_errors=True)
+        if self.aside is not None:
+            os.replace(self.aside, self.path)
 
 
 class Setup:
@@ -110,8 +139,8 @@ class Setup:
         text = json.dumps(self.identity, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
-    def begin(self, resume: bool, overwrite: bool) -> bool:
-        """Begin, or go on with what there is; tell whether it is a new result.
+    def begin(self, resume: bool, overwrite: bool) -> Begun:
+        """Begin, or go on with what there is.
 
         Raises
         ------
@@ -121,11 +150,15 @@ class Setup:
         if resume and overwrite:
             raise InputError("Going on and replacing exclude each other: give one of them.")
         store = self.store
-        if store.exists() and overwrite:
-            store.remove()
+        aside = store.set_aside() if store.exists() and overwrite else None
         if not store.exists():
-            store.begin(self.identity)
-            return True
+            begun = Begun(store.path, True, aside)
+            try:
+                store.begin(self.identity)
+            except BaseException:
+                begun.undo()
+                raise
+            return begun
         before = store.identity()
         if before is None:
             raise InputError(
@@ -144,7 +177,7 @@ class Setup:
                 "the same image, model and settings, or replace it with --overwrite "
                 "(overwrite=True)."
             )
-        return False
+        return Begun(store.path, False)
 
     def create(self) -> None:
         """Make the arrays that are not there yet."""

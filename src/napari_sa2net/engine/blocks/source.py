@@ -76,7 +76,10 @@ class Source:
             for span, side, new in zip(spans, self.shape, self.working_shape, strict=True)
         )
         values = self.preparation.window(
-            self.plane, box_slices((y0, x0, y1, x1)), self.statistics.limits
+            self.plane,
+            box_slices((y0, x0, y1, x1)),
+            self.statistics.limits,
+            self.statistics.extremes,
         )
         return resample_part(values, (y0, x0), spans, self.shape, self.working_shape)
 

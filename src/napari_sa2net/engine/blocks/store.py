@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,14 @@ class Store:
         self.write_json("claimed.json", {"kinds": sorted(kinds)})
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Make the folder and write down what is to be made."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        self.write_json("job.json", identity)
+        """Make the folder, with what is to be made written in it; in one step."""
+        made = Store(_partial(self.path))
+        try:
+            made.write_json("job.json", identity)
+            os.replace(made.path, self.path)
+        except BaseException:
+            shutil.rmtree(made.path, ignore_errors=True)
+            raise
 
     def begin_run(self) -> str:
         """Let a new run write here; return its name. Whatever runs still from before must stop."""
@@ -124,23 +130,28 @@ class Store:
             raise SA2NetError(f"This run on {self.path} was ended, or another one has begun.")
 
     def end_run(self, run: str) -> None:
-        """Let a run write no more."""
+        """Let a run write no more; leave no empty folders in a finished result."""
         (self.work / _RUNS / f"{run}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # there is something in them
+            (self.work / _RUNS).rmdir()
+            self.work.rmdir()
 
-    def remove(self) -> None:
-        """Remove a result of ours.
+    def set_aside(self) -> Path:
+        """Move a result of ours out of the way, in one step; return where it is then.
 
         Raises
         ------
         InputError
-            If it is something else, which is never removed.
+            If it is something else, which is never moved.
         """
         if self.identity() is None:
             raise InputError(
                 f"{self.path} exists and was not written by sa2net segment, so it is not "
                 "replaced: give another name, or remove it yourself."
             )
-        shutil.rmtree(self.path)
+        aside = _partial(self.path)
+        os.replace(self.path, aside)
+        return aside
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Write the attributes and remove the working files."""
@@ -291,6 +302,7 @@ class Store:
 
 
 def _partial(path: Path) -> Path:
+    """Return a name beside a path that nothing has yet."""
     # Processes of several computers have the same numbers.
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
 

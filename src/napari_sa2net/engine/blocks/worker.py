@@ -16,7 +16,7 @@ from typing import Any
 
 from ..devices import choose_device
 from ..errors import InputError, SA2NetError
-from ..events import Message
+from ..events import Event, Message, run
 from ..preparation import Preparation
 from .phases import Phase
 from .plan import Block
@@ -91,20 +91,15 @@ class Sent:
         """Do a block, unless the run was ended in the meantime."""
         import torch
 
-        store, messages = self.phase.store, []
-        with _ONE_BLOCK, _alone(), explained(store.path):
+        messages: list[Message] = []
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Message):
+                messages.append(event)
+
+        with _ONE_BLOCK, _alone(), explained(self.phase.store.path):
             torch.set_num_threads(self.place.threads)
-            steps = self.own.steps(block)
-            while True:
-                store.check_run(self.run)
-                try:
-                    event = next(steps)
-                except StopIteration as end:
-                    noted: dict[str, Any] = end.value
-                    break
-                if isinstance(event, Message):
-                    messages.append(event)
-            store.check_run(self.run)
+            noted = run(self.own.steps_of(self.run, block), hear)
             self.phase.mark(block, noted)
         return Outcome(noted, messages)
 

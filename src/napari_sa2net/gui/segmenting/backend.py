@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -200,17 +201,18 @@ class Backend:
         model = yield from self._load(request.model)
         options = inference.SegmentOptions(**request.options, labelling=request.labelling)
         name = setup.Setup(request.data, large.folder, model, options, plan.BlockOptions()).name
-        path = large.folder / f"{name}.ome.zarr"
-        for other in set(large.folder.iterdir()) - large.shown - {path}:
-            if other.is_dir():
-                shutil.rmtree(other, ignore_errors=True)
-            else:  # measurements that could not be moved to where they were wanted
-                other.unlink(missing_ok=True)
-        yield StoreChosen(path)
-        work = job.segment_to_zarr(
-            request.data, path, model, options, resume=True, order=large.order, show=True
-        )
-        result = yield from telling_device(work)
+        for number in count():
+            path = large.folder / f"{name}-{number}.ome.zarr"
+            _make_room(large, path)
+            yield StoreChosen(path)
+            work = job.segment_to_zarr(
+                request.data, path, model, options, resume=True, order=large.order, show=True
+            )
+            try:
+                result = yield from telling_device(work)
+            except setup.ImageChanged:
+                continue  # it is of another image that looks alike, or of this one before an edit
+            break
         return Stored(result, large, model.card, options, choice.device, __version__)
 
     def measure_large(self, stored: Stored, kind: str, path: Path) -> Generator[Event, None, Path]:
@@ -301,3 +303,12 @@ class Backend:
             # By its name: a file does not know its own hash, nor the figures it was given later.
             self._loaded = (key, weights.load_model(name))
         return self._loaded[1]
+
+
+def _make_room(large: LargeRequest, path: Path) -> None:
+    """Remove results that no layer shows, but the one to be made or gone on with."""
+    for other in set(large.folder.iterdir()) - large.shown - {path}:
+        if other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+        else:  # measurements that could not be moved to where they were wanted
+            other.unlink(missing_ok=True)
