@@ -316,7 +316,7 @@ def suggestion(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def suggest_start(pairs: Any, models: Any, **more: Any) -> Generator[Event, None, Suggestion]:
         told.update(pairs=pairs, models=models, **more)
-        yield Message("“far” is not scored: it is not here yet: download it first.")
+        yield Message("Not tried, as it is not downloaded: far.")
         score = told["score"]
         return Suggestion((Ranked("spores", score, score - 0.1, score, 9, 0.5),))
 
@@ -334,7 +334,7 @@ def test_the_suggested_model_is_started_from(
     assert [pair.diameter for pair in suggestion["pairs"]] == [12, 12]
     told = capsys.readouterr()
     assert "93 %" in told.out
-    assert "“far” is not scored" in told.err
+    assert "Not tried, as it is not downloaded: far." in told.err
     assert "From scratch" not in told.err
 
 

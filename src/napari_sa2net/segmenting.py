@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .driving import EventHandler, download, drive
 from .engine import devices, inference, weights
@@ -15,6 +15,7 @@ from .engine.blocks.plan import BlockOptions
 from .engine.blocks.result import ZarrResult
 from .engine.blocks.sending import FileArray
 from .engine.errors import InputError
+from .engine.events import Event, Message
 from .engine.files import ImageFile, read_image
 from .engine.inference import Segmentation
 from .engine.measuring.objects import channels_of, objects_of
@@ -22,6 +23,8 @@ from .engine.measuring.table import Table
 from .engine.measuring.table import measure as measuring_steps
 from .engine.options import file_options, resolve_options
 from .engine.weights import Model
+
+Result = TypeVar("Result")
 
 
 def load_model(
@@ -100,9 +103,10 @@ def segment(
         If the model or the device cannot be used.
     """
     loaded = ready(model, progress, on_event)
-    image, _, options = _opened(image, options)
+    image = read_image(image) if isinstance(image, (str, Path)) else image
+    array, _, options = _opened(image, options)
     resolved = resolve_options(loaded.card, device=device, **options)
-    work = inference.segment(image, loaded, resolved)
+    work = _telling(image, inference.segment(array, loaded, resolved))
     return drive(work, "Segmenting", progress, on_event)
 
 
@@ -184,15 +188,20 @@ def segment_to_zarr(
         overwrite=overwrite,
         scheduler=scheduler,
     )
-    return drive(work, "Segmenting", progress, on_event)
+    return drive(_telling(image, work), "Segmenting", progress, on_event)
+
+
+def _telling(image: Any, work: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
+    """Tell what is to be said of an image's file, then do the work."""
+    if isinstance(image, ImageFile) and image.remark:
+        yield Message(image.remark, warning=True)
+    return (yield from work)
 
 
 def _opened(
     image: Any, options: dict[str, Any], output: str | Path | None = None
 ) -> tuple[Any, dict[str, float], dict[str, Any]]:
     """Return an image's array, its pixel sizes, and the options with what its file tells."""
-    if isinstance(image, (str, Path)):
-        image = read_image(image)
     if not isinstance(image, ImageFile):
         return image, {}, options
     if output is not None:
@@ -215,7 +224,7 @@ def segment_files(
     model: str | Path | Model = "nuclei",
     device: str = "auto",
     *,
-    save: Sequence[str] = ("table",),
+    save: str | Sequence[str] | None = ("table",),
     existing: Existing = "resume",
     progress: bool = False,
     on_event: EventHandler | None = None,
@@ -249,7 +258,8 @@ def segment_files(
         If an option does not fit, or nothing can be written into the folder.
     """
     loaded = ready(model, progress, on_event)
-    batch = Batch(Path(output), tuple(save), existing, {**options, "device": device})
+    kinds = (save,) if isinstance(save, str) else tuple(save or ())
+    batch = Batch(Path(output), kinds, existing, {**options, "device": device})
     paths = [images] if isinstance(images, (str, Path)) else images
     return drive(batch_steps(paths, loaded, batch), "Segmenting", progress, on_event)
 
@@ -284,8 +294,8 @@ def measure(result: Segmentation, image: Any = None) -> Table:
     if isinstance(file, ImageFile):
         channels = channels_of(
             file.array,
-            file.axes,
-            rgb=file.rgb,
+            result.options.axes or file.axes,  # as they were when it was segmented
+            rgb=result.options.rgb,
             names=file.channel_names,
             region=result.options.region,
         )

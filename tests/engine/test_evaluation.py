@@ -94,8 +94,14 @@ def test_names_choose_images(tmp_path: Path, tiny_model: Any) -> None:
     image = _labels((0, 5), (3, 5))
     images = _save(tmp_path / "images", a=image, b=image, nomask=image)
     masks = _save(tmp_path / "masks", a=image, b=image)
-    evaluation = run(evaluate(images, masks, tiny_model, names=["b", "of another set"]))
+    seen: list[Event] = []
+    names = ["b", "of another set"]
+    evaluation = run(evaluate(images, masks, tiny_model, names=names), seen.append)
     assert [row.name for row in evaluation.rows] == ["b"]
+    told = [event.text for event in seen if isinstance(event, Message)]
+    assert any("No image is called of another set" in text for text in told)
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        run(evaluate(images, tmp_path / "nowhere", tiny_model))
     with pytest.raises(InputError, match="no mask for nomask"):
         run(evaluate(images, masks, tiny_model))
     with pytest.raises(InputError, match="None of the images"):
@@ -216,3 +222,17 @@ def test_real_model_beats_chance(real_image: np.ndarray, shared_data: Path) -> N
     pair = (folder / "images" / name, folder / "masks" / name)
     evaluation = run(evaluate(*pair, load_model("nuclei"), options={"device": "cpu"}))
     assert evaluation.means["dice"] > 0.8
+
+
+def test_colours_of_a_mask_are_no_classes(tmp_path: Path, tiny_model: Any) -> None:
+    """A palette has their numbers; mere colours could be any of them."""
+    numbers = _labels((0, 4), (1, 5), (2, 3))
+    picture = Image.fromarray(numbers.astype(np.uint8), mode="P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "palette.png")
+    picture.convert("RGB").save(tmp_path / "colours.png")
+    found, remark = true_classes(tmp_path / "palette.png", tiny_model.card)
+    np.testing.assert_array_equal(found, numbers)
+    assert not remark
+    with pytest.raises(InputError, match="which of them is which class"):
+        true_classes(tmp_path / "colours.png", tiny_model.card)

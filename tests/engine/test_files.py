@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -377,3 +379,62 @@ def test_what_a_plain_tiff_cannot_hold_becomes_a_bigtiff(
     monkeypatch.setattr(files, "BIG", 100)
     with tifffile.TiffFile(write_labels(tmp_path / "b.ome.tif", labels, "YX")) as big:
         assert big.is_bigtiff
+
+
+def test_frames_written_one_by_one_are_all_read(tmp_path: Path, grey: np.ndarray) -> None:
+    frames = np.stack([grey, grey // 2, grey // 3])
+    with tifffile.TiffWriter(tmp_path / "frames.tif") as file:
+        for frame in frames:
+            file.write(frame)
+    image = read_image(tmp_path / "frames.tif")
+    np.testing.assert_array_equal(image.array, frames)
+    assert image.axes[1:] == "YX"
+    assert not image.remark
+
+
+def test_further_images_that_do_not_fit_are_told(tmp_path: Path, grey: np.ndarray) -> None:
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(grey)
+        file.write(grey[:10])
+    with tifffile.TiffWriter(tmp_path / "positions.ome.tif", ome=True) as file:
+        for _ in range(3):
+            file.write(grey, metadata={"axes": "YX"})
+    for name, count in (("two.tif", 2), ("positions.ome.tif", 3)):
+        image = read_image(tmp_path / name)
+        np.testing.assert_array_equal(image.array, grey)
+        assert f"{name} holds {count} images, of which the first is read" in image.remark
+
+
+def test_masks_are_read_as_numbers(tmp_path: Path) -> None:
+    """Whatever colour, and whichever of black and white, they are shown in."""
+    mask = np.zeros((12, 16), np.uint8)
+    mask[2:5, 3:9] = 255
+    tifffile.imwrite(tmp_path / "bool.tif", mask > 0)
+    tifffile.imwrite(tmp_path / "imagej.tif", mask, imagej=True, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "white.tif", mask, photometric="miniswhite")
+    for name in ("bool.tif", "imagej.tif", "white.tif"):
+        found = read_image(tmp_path / name, numbers=True).array
+        np.testing.assert_array_equal(np.asarray(found) > 0, mask > 0)
+        shown = np.asarray(read_image(tmp_path / name).array) > 0
+        np.testing.assert_array_equal(shown, (mask == 0) if name == "white.tif" else (mask > 0))
+    colours = Image.fromarray(mask // 255 * 2, mode="P")
+    colours.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    colours.save(tmp_path / "classes.png")
+    found = read_image(tmp_path / "classes.png", numbers=True)
+    np.testing.assert_array_equal(found.array, mask // 255 * 2)
+    assert read_image(tmp_path / "classes.png").rgb
+
+
+def test_colours_of_16_bits_are_not_cut_to_8(tmp_path: Path) -> None:
+    row = b"\x00" + bytes(6 * 4)
+    chunks = b""
+    for kind, content in (
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(row)),
+        (b"IEND", b""),
+    ):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        chunks += struct.pack(">I", len(content)) + kind + content + check
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    with pytest.raises(InputError, match="16 bits a colour"):
+        read_image(tmp_path / "deep.png")

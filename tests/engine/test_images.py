@@ -51,14 +51,14 @@ def test_guess_axes(
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4, 5, 6, 7)])
 def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="axes"):
+    with pytest.raises(InputError, match=r"axes, for example TZCYX\."):
         guess_axes(shape)
 
 
 @pytest.mark.parametrize(
     ("axes", "shape", "says"),
     [
-        ("YXQ", (4, 4, 4), "letters"),
+        ("YXQ", (4, 4, 4), r"axes 'YXQ' do not fit: .* letters .* Write for example TYX\."),
         ("YYX", (4, 4, 4), "once"),
         ("TZX", (4, 4, 4), "Y and X"),
         ("YX", (4, 4, 4), "3 axes"),
@@ -214,8 +214,10 @@ def test_channels() -> None:
 
 def test_channels_that_do_not_fit_are_explained() -> None:
     two = np.zeros((2, 9, 9))
-    with pytest.raises(InputError, match=r"2 channels and the model takes 3.*channels="):
+    with pytest.raises(InputError, match=r"2 channels and the model takes 3.*example channel 0\."):
         to_planes(two, "CYX")
+    with pytest.raises(InputError, match=r"name 3 of them, or .* example channels 0, 1, 2\."):
+        to_planes(np.zeros((5, 9, 9)), "CYX")
     with pytest.raises(InputError, match="no channel 2"):
         to_planes(two, "CYX", (0, 1, 2))
     with pytest.raises(InputError, match="2 were named"):

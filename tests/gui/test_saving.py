@@ -109,6 +109,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     layer, _ = result("YX", (20, 30))
     with pytest.raises(InputError, match=r"\.ome\.tif"):
         save_layer(layer, tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"save it for example as a\.ome\.tif"):
+        save_layer(layer, tmp_path / "a.ome.zarr")
     with pytest.raises(InputError, match="folder"):
         save_layer(layer, tmp_path)
     with pytest.raises(InputError, match="no result"):
@@ -128,7 +130,14 @@ def test_a_name_that_every_system_takes() -> None:
         ("cells labels.ome.tif", "Measurements (*.csv)", "cells labels.csv"),
         ("cells labels.ome.tif", "OME-TIFF (*.ome.tif *.ome.tiff)", "cells labels.ome.tif"),
         ("other.csv", "OME-TIFF (*.ome.tif *.ome.tiff)", "other.csv"),
-        ("other", "Measurements (*.csv)", "other"),
+        ("other", "Measurements (*.csv)", "other.csv"),
+        ("other", "Outlines for QuPath (*.geojson)", "other.geojson"),
+        ("other", "OME-TIFF (*.ome.tif *.ome.tiff)", "other.ome.tif"),
+        ("plate 1.2", "Measurements (*.csv)", "plate 1.2.csv"),
+        ("other.CSV", "Measurements (*.csv)", "other.CSV"),
+        ("other.png", "OME-TIFF (*.ome.tif *.ome.tiff)", "other.png"),
+        ("other.ome.zarr", "OME-TIFF (*.ome.tif *.ome.tiff)", "other.ome.zarr"),
+        ("other", "", "other"),
         ("v1.2.ome.tif", "", "v1.2.ome.tif"),
     ],
 )

@@ -65,9 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--iou {arguments.iou:g} must be at most 1.")
     names = None if arguments.names is None else _names(arguments.names)
     from .. import api
-    from ..engine.files import replacing
+    from ..engine.files import ensure_folder, replacing
     from ..progress import ProgressBar
 
+    if arguments.json is not None:  # what cannot be written should fail now, not afterwards
+        ensure_folder(arguments.json.parent)
     with ProgressBar("Evaluating", Messages(arguments.quiet)) as bar:
         evaluation = api.evaluate(
             arguments.images,

@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{output} is a file: give a folder for the results with -o.")
     from .. import api
     from ..engine import events
-    from ..engine.batch.files import Batch, segment_files
+    from ..engine.batch.files import INSTEAD, Batch, segment_files
     from ..progress import ProgressBar
 
     messages = Messages(arguments.quiet)
@@ -136,6 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
         file = sys.stderr if result.failed else sys.stdout
         if result.failed or not arguments.quiet:
             print(f"sa2net: {', '.join(counts)}", file=file)
+    if any(reason.endswith(INSTEAD) for _, reason in result.failed):
+        print("sa2net: --resume skips what is done, --overwrite replaces results", file=sys.stderr)
     return FAILED if result.failed else 0
 
 

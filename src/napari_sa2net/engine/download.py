@@ -196,6 +196,7 @@ def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:
         if download.error is not None:
             raise download.error
         target = cache / card.file
+        (work / card.file).chmod(0o644)  # its folder was for us alone, but a lab shares its models
         os.replace(work / card.file, target)
         return target
     except Exception as error:

@@ -181,6 +181,10 @@ def evaluate(
         raise InputError(f"The IoU threshold must be above 0 and at most 1, not {iou_threshold}.")
     resolve_options(model.card, **dict(options or {}))  # wrong options fail before the work
     pairs = _pairs(images, masks, names)
+    unknown = set(names or ()) - {name for name, _, _ in pairs}
+    if unknown:
+        yield Message(f"No image is called {', '.join(sorted(unknown)[:5])}"
+                      f"{' …' if len(unknown) > 5 else ''}: left out.")  # fmt: skip
     rows: list[Row] = []
     failed: list[tuple[str, str]] = []
     yield Progress(0, len(pairs), "image")
@@ -274,6 +278,11 @@ def true_classes(mask: Any, card: ModelCard) -> tuple[NDArray[np.int64], str]:
     found = np.unique(labels[labels > 0])
     if len(found) == 1 and len(card.classes) == 2:
         return (labels > 0).astype(np.int64), remark
+    if remark:
+        raise InputError(
+            "The mask is a picture in colours, and which of them is which class is not known: "
+            "save the numbers of the classes."
+        )
     if not _names_classes(labels, card):
         names = ", ".join(f"{k} {info.name}" for k, info in enumerate(card.classes))
         remark = f"the mask's numbers are not the model's classes ({names}): only masks count"
@@ -292,7 +301,11 @@ def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
 
 
 def _true_numbers(mask: Any) -> tuple[NDArray[np.int64], str]:
-    file = read_image(mask) if isinstance(mask, (str, Path)) else ImageFile(np.asarray(mask), "")
+    file = (
+        read_image(mask, numbers=True)
+        if isinstance(mask, (str, Path))
+        else ImageFile(np.asarray(mask), "")
+    )
     array = np.asarray(file.array)
     if file.rgb:
         array = np.moveaxis(array, file.axes.index("C"), -1)
@@ -319,6 +332,9 @@ def _pairs(images: Any, masks: Any, names: Sequence[str] | None) -> list[tuple[s
             raise InputError("There is no image to evaluate.")
         return [(f"image {i}", a, b) for i, (a, b) in enumerate(zip(first, second, strict=True))]
     pictures, truths = (by_name(x) for x in (images, masks))
+    for path in truths.values():
+        if not path.exists():
+            raise InputError(f"{path} does not exist: check the spelling and the current folder.")
     if len(pictures) == len(truths) == 1 and names is None:
         (name, image), (mask,) = *pictures.items(), truths.values()
         return [(name, image, mask)]

@@ -46,7 +46,7 @@ BIG = 2**32 - 2**25
 FORMATS_EXTRA = 'pip install "napari-sa2net[formats]"'
 
 
-def read_image(path: str | Path) -> ImageFile:
+def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
     """Read an image with its axes and pixel size.
 
     Parameters
@@ -55,6 +55,9 @@ def read_image(path: str | Path) -> ImageFile:
         A TIFF, OME-TIFF, ImageJ TIFF, SVS, NDPI, PNG or JPEG file, or an OME-Zarr folder (0.4 or
         0.5); of several resolutions the full one. Uncompressed TIFF and zarr are read lazily,
         and so is a large compressed TIFF where zarr is installed.
+    numbers
+        It is a mask or labels: its numbers are wanted, and not how they are shown, in the colours
+        of a palette or white on black.
 
     Raises
     ------
@@ -74,9 +77,9 @@ def read_image(path: str | Path) -> ImageFile:
     ending = ending_of(path).lower()
     try:
         if ending in PICTURE_ENDINGS:
-            return _read_picture(path)
+            return _read_picture(path, numbers)
         if ending in TIFF_ENDINGS:
-            return read_tiff(path)
+            return read_tiff(path, numbers)
     except SA2NetError:
         raise
     except Exception as error:  # the readers raise anything from struct.error to SyntaxError
@@ -94,12 +97,21 @@ def read_image(path: str | Path) -> ImageFile:
     )
 
 
-def _read_picture(path: Path) -> ImageFile:
+def _read_picture(path: Path, numbers: bool) -> ImageFile:
     from PIL import Image
 
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16 and head[25] in (2, 4, 6):
+        raise InputError(
+            f"{path.name} has 16 bits a colour, of which only 8 could be read from a PNG: save it "
+            "as TIFF."
+        )
     with Image.open(path) as picture:
         mode = picture.mode
-        if mode in ("P", "PA"):  # what the numbers mean is in the palette
+        if mode == "P" and numbers:
+            array = np.asarray(picture)
+        elif mode in ("P", "PA"):  # what the numbers mean is in the palette
             has_alpha = mode == "PA" or "transparency" in picture.info
             array = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
         elif mode in ("1", "LA", "La"):

@@ -37,6 +37,8 @@ class ImageFile:
     ``JPEG``."""
     channel_names: tuple[str, ...] = ()
     """Names of the channels, where the file tells; empty text for one without a name."""
+    remark: str = ""
+    """What a person should know of what was read, if anything."""
 
     @property
     def name(self) -> str:

@@ -33,8 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .locking import Lock, try_lock
 from .painting_blocks import Grid, facts, pack, unpack
-from .painting_lock import Lock, try_lock
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ FORMAT = 1
 A_DAY = 86400.0
 
 MOST_BYTES = 10**9
-MOST_SETS = 30
+MOST_SETS = 1000
 
 
 @dataclass(frozen=True)

@@ -25,25 +25,57 @@ LARGE = 2**28
 _SVS_PIXEL = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 
 
-def read_tiff(path: Path) -> ImageFile:
+def read_tiff(path: Path, numbers: bool = False) -> ImageFile:
     with tifffile.TiffFile(path) as tiff:
         if not tiff.series:
             raise InputError(f"{path.name} holds no image.")
-        series = tiff.series[0]
-        page = series.keyframe
-        array = _lazily(path, series)
-        letters = series.axes
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not (
-            tiff.is_imagej or tiff.is_ome  # there the palette is how to show it, not the image
-        ):
-            array = np.moveaxis(np.asarray(page.colormap), 0, -1)[np.asarray(array)]
+        page = tiff.series[0].keyframe
+        array, letters, remark = _series(path, tiff)
+        # There the palette, or which end is white, is how to show it, and not the image.
+        shown = tiff.is_imagej or tiff.is_ome or _is_of_tifffile(page)
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not (shown or numbers):
+            array = _colours(page.colormap)[np.asarray(array)]
             letters += "S"
-        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not (shown or numbers):
             array = ~np.asarray(array) if array.dtype == bool else _inverted(np.asarray(array))
         sizes, kind = _tiff_calibration(tiff, page)
         names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
     array, axes, rgb = _tiff_axes(array, letters)
-    return ImageFile(array, axes, rgb, sizes, path, kind, names)
+    return ImageFile(array, axes, rgb, sizes, path, kind, names, remark)
+
+
+def _series(path: Path, tiff: tifffile.TiffFile) -> tuple[Any, str, str]:
+    """Return the image with tifffile's letters, and what is to be said of further ones."""
+    series = list(tiff.series)
+    first = series[0]
+    slide = tiff.is_svs or tiff.is_ndpi  # their other series are thumbnails and labels
+    if len(series) == 1 or slide:
+        return _lazily(path, first), first.axes, ""
+    frames = not (tiff.is_ome or tiff.is_imagej) and all(
+        (one.shape, one.dtype, one.axes) == (first.shape, first.dtype, first.axes) for one in series
+    )
+    if frames and first.axes in ("YX", "YXS"):  # written one after the other
+        return np.stack([one.asarray() for one in series]), f"I{first.axes}", ""
+    remark = (
+        f"{path.name} holds {len(series)} images, of which the first is read: save each as a "
+        "file of its own to have all of them."
+    )
+    return _lazily(path, first), first.axes, remark
+
+
+def _is_of_tifffile(page: Any) -> bool:
+    """Tell whether it is a mask that tifffile wrote: it marks these as white on nothing."""
+    software = str(page.tags["Software"].value) if "Software" in page.tags else ""
+    return page.bitspersample == 1 and software.startswith("tifffile")
+
+
+def _colours(colormap: NDArray[Any]) -> NDArray[Any]:
+    """Return a palette as (n, 3), in 8 bits where it has no more than these."""
+    for step in (257, 256):
+        if not (colormap % step).any():
+            colormap = (colormap // step).astype(np.uint8)
+            break
+    return np.moveaxis(np.asarray(colormap), 0, -1)
 
 
 def _lazily(path: Path, series: Any) -> Any:

@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 from ..engine.errors import InputError, SA2NetError
 from . import layers
 from .watching import watch
+from .wrapping import WrappedLabel
 
 
 def parse_channels(text: str) -> tuple[int, ...] | None:
@@ -81,8 +81,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             "channels, Y rows, X columns. Change it if the guess is wrong; clear it to guess "
             "again.</qt>"
         )
-        self.shape = QLabel()
-        self.shape.setWordWrap(True)
+        self.shape = WrappedLabel(rich=True)
         self.channels = QLineEdit()
         self.channels.setToolTip(
             "<qt>Which channels the network gets, counted from 0 and in its order, such as "
@@ -149,7 +148,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         for layer in images:
             if id(layer.events) not in self._named:
                 self._named.add(id(layer.events))
-                watch(self, layer.events.name, self._refill)
+                watch(self, layer.events.name, self._on_renamed)
         self.combo.blockSignals(True)
         self.combo.clear()
         for layer in images:
@@ -162,6 +161,10 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             self._list_others()
         else:
             self._on_layer()
+
+    def _on_renamed(self, _: Any = None) -> None:
+        self._refill()
+        self._read(guess=False)  # results are named after the image
 
     def _follow(self, _: Any = None) -> None:
         active = self._viewer.layers.selection.active

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from .jobs.state import JobState
+from .wrapping import WrappedLabel
 
 
 class JobProgress(QWidget):  # type: ignore[misc]
@@ -48,8 +49,7 @@ class _Line(QWidget):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.label = QLabel(self)
-        self.label.setWordWrap(True)
+        self.label = WrappedLabel(parent=self)
         self._fit()
 
     def set_text(self, text: str) -> None:

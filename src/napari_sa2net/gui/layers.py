@@ -60,6 +60,8 @@ class LayerImage:
     """napari's own id of the (first) layer, so that renaming it does not lose its results."""
     pixel_size_yx: tuple[float, float] | None = None
     """Micrometres; None when the layer's units are no lengths."""
+    given_size: float | None = None
+    """Micrometres a pixel at full resolution as a person gave them, in place of the layer's."""
     stacked: bool = False
     """Whether several layers are the channels."""
     notes: tuple[str, ...] = ()
@@ -115,6 +117,10 @@ class LayerImage:
                 f"write for example {self.axes}."
             )
         return _with_pixel_size(replace(self, axes=axes))
+
+    def with_pixel_size(self, size: float) -> LayerImage:
+        """Return this image with pixels of ``size`` micrometres, whatever its layer says."""
+        return _with_pixel_size(replace(self, given_size=size))
 
     def crop(self, slices: Slices) -> LayerImage:
         """Return a part of this image.
@@ -362,9 +368,12 @@ def _stack(arrays: list[Any]) -> Any:
 
 
 def _with_pixel_size(image: LayerImage) -> LayerImage:
-    """Return ``image`` with the pixel size that its axes and units tell, and a note on it."""
-    axes = image.layer_axes
-    size = pixel_size(image.transform, (axes.index("Y"), axes.index("X")))
+    """Return ``image`` with the pixel size that a person or its units tell, and a note on it."""
+    sides = (image.layer_axes.index("Y"), image.layer_axes.index("X"))
+    size = pixel_size(image.transform, sides)
+    if image.given_size is not None:
+        y, x = (image.factors[side] if image.factors else 1.0 for side in sides)
+        size = (image.given_size * y, image.given_size * x)
     notes: tuple[str, ...] = ()
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
         notes = (

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
+from qtpy.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence
+from qtpy.QtWidgets import QFrame, QMenu, QScrollArea, QWidget
 
 from .jobs.state import Note
+from .wrapping import BREAK, WrappedLabel
 
 COLORS = {"info": "#3d8fd1", "warning": "#e0a030", "error": "#e05353"}
 TITLES = {"info": "", "warning": "Note: ", "error": "Problem: "}
@@ -15,13 +17,36 @@ MOST = 130
 """Height in pixels above which the area scrolls."""
 
 
+class _Text(WrappedLabel):
+    """Text that can be selected, and is copied as it was said: file names should be usable."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Copy what is selected."""
+        if event.matches(QKeySequence.StandardKey.Copy):
+            self.copy()
+        else:
+            super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Offer to copy what is selected."""
+        menu = QMenu(self)
+        menu.addAction("Copy", self.copy).setEnabled(self.hasSelectedText())
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(event.globalPos())
+
+    def copy(self) -> None:
+        """Put what is selected on the clipboard."""
+        if self.hasSelectedText():
+            text = self.selectedText().replace(BREAK, "").replace("\u2029", "\n")
+            QGuiApplication.clipboard().setText(text)
+
+
 class MessageArea(QScrollArea):  # type: ignore[misc]
     """Shows notes, as high as they need; hidden when there are none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.label = QLabel()
-        self.label.setWordWrap(True)
+        self.label = _Text(rich=True)
         self.label.setContentsMargins(4, 4, 4, 4)
         self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.label.setTextInteractionFlags(
@@ -33,6 +58,8 @@ class MessageArea(QScrollArea):  # type: ignore[misc]
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        # A new text has its room only after it was laid out.
+        self.verticalScrollBar().rangeChanged.connect(self._show_last)
         self.hide()
 
     def show_notes(self, notes: list[Note]) -> None:
@@ -60,5 +87,8 @@ class MessageArea(QScrollArea):  # type: ignore[misc]
 
     def _fit(self) -> None:
         self.setFixedHeight(self.sizeHint().height())
+        self._show_last()
+
+    def _show_last(self, *_: int) -> None:
         bar = self.verticalScrollBar()
         bar.setValue(bar.maximum())

@@ -32,6 +32,8 @@ class Choices:
     flips: bool = False
     """Average over mirror images."""
     where: Where = field(default_factory=Where)
+    pixel_size: float | None = None
+    """As a person gave it, in µm; :attr:`image` has it already."""
 
 
 def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Request, Target]:

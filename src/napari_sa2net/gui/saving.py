@@ -34,6 +34,9 @@ FILE_FILTER = ";;".join(
 
 ENDINGS = (".tif", ".tiff")
 
+ENDING = re.compile(r"\.[a-z]{2,8}$", re.IGNORECASE)
+"""What a file's kind looks like at the end of its name; the dot in "plate 1.2" begins none."""
+
 
 @dataclass(frozen=True, eq=False)
 class SaveJob:
@@ -54,7 +57,10 @@ def default_name(layer: Any) -> str:
 
 
 def named(path: Path, proposed: str, chosen: str) -> Path:
-    """Return the file that a person means who chose a kind and left the ending as proposed.
+    """Return the file that a person means who chose a kind and perhaps typed no ending.
+
+    The ending of the chosen kind takes the place of the one proposed, and is added to a name
+    without one. Any other ending was typed on purpose and stays.
 
     Parameters
     ----------
@@ -67,7 +73,9 @@ def named(path: Path, proposed: str, chosen: str) -> Path:
     """
     endings = re.findall(r"\*([.\w]+)", chosen)
     before = "".join(Path(proposed).suffixes[-2:])
-    if not endings or path.name.endswith(tuple(endings)) or not path.name.endswith(before):
+    if not path.name or not endings or path.name.lower().endswith(tuple(endings)):
+        return path
+    if not path.name.endswith(before) and ENDING.search(path.name):
         return path
     return path.with_name(path.name.removesuffix(before) + endings[0])
 
@@ -129,7 +137,7 @@ def save_result(job: SaveJob, path: str | Path) -> Path:
     if path.suffix.lower() not in ENDINGS:
         raise InputError(
             f"{path.name} does not end in .tif or .tiff, or in .csv, .geojson or .zip for what is "
-            f"told of labels: save it for example as {path.stem}.ome.tif."
+            f"told of labels: save it for example as {path.stem.removesuffix('.ome')}.ome.tif."
         )
     if job.labels:
         write_labels(path, job.data, job.axes, job.sizes, name=job.name)

@@ -1,7 +1,11 @@
-"""The size of objects in the image: one field, the same in every tab."""
+"""How large things in the image are: one field, the same in every tab.
+
+It holds what the chosen model goes by: the diameter of objects in pixels, or the size of a pixel.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -17,12 +21,43 @@ from qtpy.QtWidgets import (
 from ..engine.errors import SA2NetError
 from . import regions
 from .jobs.lifetime import owned_by
+from .layers import LayerImage
 from .watching import watch
 
 AUTO = "automatic"
 
+DIAMETER_TIP = (
+    "<qt>How wide a typical object is in your image. The image is resampled so that objects have "
+    "the size the model knows, and the results are brought back. At 0 the layer's pixel size "
+    "decides, if it has units.</qt>"
+)
+PIXEL_SIZE_TIP = (
+    "<qt>How wide a pixel of your image is. The image is resampled so that its pixels have the "
+    "size the model knows, and the results are brought back. At 0 the layer's own pixel size "
+    "counts, if it has units.</qt>"
+)
+
 SHORTEST = 1.5
 """Pixels below which a line is a click that drew nothing."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large things in an image are, as a person gave it: one of the two, or neither."""
+
+    diameter: float | None = None
+    """Of objects, in pixels."""
+    pixel_size: float | None = None
+    """In µm."""
+
+    def on(self, image: LayerImage) -> LayerImage:
+        """Return ``image`` with the pixel size given, if one was, in place of its layer's."""
+        return image if self.pixel_size is None else image.with_pixel_size(self.pixel_size)
+
+
+def by_pixel_size(card: Any) -> bool:
+    """Whether a model goes by the size of pixels, and has no size of objects."""
+    return getattr(card, "pixel_size", None) is not None and getattr(card, "diameter", None) is None
 
 
 def scale_text(
@@ -30,11 +65,18 @@ def scale_text(
     pixel_size: float | None,
     card_diameter: float | None,
     card_pixel_size: float | None,
+    given: float | None = None,
 ) -> str:
     """Say by how much an image will be resampled for a model, and why.
 
-    Diameters are in pixels, pixel sizes in µm.
+    Diameters are in pixels, pixel sizes in µm: ``pixel_size`` is the layer's, ``given`` what a
+    person said instead.
     """
+    if given is not None and card_pixel_size is not None:
+        return (
+            f"The model works at {card_pixel_size:g} µm a pixel: "
+            f"the image is scaled × {given / card_pixel_size:.2g}."
+        )
     if diameter is not None and card_diameter is not None:
         return (
             f"The model works at {card_diameter:g} px objects: "
@@ -48,7 +90,11 @@ def scale_text(
             f"{card_pixel_size:.3g} µm: the image is scaled × {pixel_size / card_pixel_size:.2g}."
         )
     if card_pixel_size is not None:
-        return "The layer has no units: the image is used as it is. Give a diameter to scale it."
+        give = "its pixel size" if card_diameter is None else "a diameter"
+        return (
+            f"The layer has no units, and the model works at {card_pixel_size:g} µm a pixel: the "
+            f"image is used as it is. Give {give} to scale it."
+        )
     if card_diameter is not None:
         return (
             f"The model works at objects of about {card_diameter:g} px: the image is used as it "
@@ -58,18 +104,21 @@ def scale_text(
 
 
 class ObjectSize(QObject):  # type: ignore[misc]
-    """The diameter that all fields of one viewer show; ``changed`` when it does."""
+    """The sizes that all fields of one viewer show; ``changed`` when one of them does."""
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self.diameter: float | None = None
+        """In pixels."""
+        self.pixel_size: float | None = None
+        """In µm."""
 
-    def set(self, diameter: float | None) -> None:
-        """Take another diameter in pixels, or none."""
-        if diameter != self.diameter:
-            self.diameter = diameter
+    def set(self, name: str, value: float | None) -> None:
+        """Take another ``diameter`` or ``pixel_size``, or none."""
+        if value != getattr(self, name):
+            setattr(self, name, value)
             self.changed.emit()
 
 
@@ -79,10 +128,10 @@ def object_size_of(viewer: Any) -> ObjectSize:
 
 
 class ScaleField(QWidget):  # type: ignore[misc]
-    """Object diameter in pixels, typed or measured by drawing a line.
+    """Object diameter in pixels, typed or measured by drawing a line; or the size of a pixel.
 
-    All fields of a viewer show the same one, also those opened later. ``changed`` is emitted
-    when a person changes it, in whichever field.
+    Which of the two goes by the model. All fields of a viewer show the same ones, also those
+    opened later. ``changed`` is emitted when a person changes one, in whichever field.
     """
 
     changed = Signal()
@@ -98,24 +147,18 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self._shapes: Any = None
         self._measured = False
         self._size = object_size_of(viewer)
+        self.label = QLabel()
         self.spin = QDoubleSpinBox()
         self.spin.setRange(0, 100_000)
-        self.spin.setDecimals(1)
-        self.spin.setSuffix(" px")
         self.spin.setSpecialValueText(AUTO)
         self.spin.setKeyboardTracking(False)
-        self.spin.setAccessibleName("Object diameter in pixels")
-        self.spin.setToolTip(
-            "<qt>How wide a typical object is in your image. The image is resampled so that "
-            "objects have the size the model knows, and the results are brought back. At 0 the "
-            "layer's pixel size decides, if it has units.</qt>"
-        )
         self.measure = QPushButton("Measure")
         self.measure.setCheckable(True)
         self.measure.setEnabled(False)
         self.measure.setToolTip(
             "<qt>Draw a line across a typical object: press, drag, let go. Its length becomes the "
-            "diameter. Press again to stop measuring.</qt>"
+            "diameter. Press again to stop measuring. Only for models that go by the size of "
+            "objects.</qt>"
         )
         self.hint = QLabel()
         self.hint.setWordWrap(True)
@@ -129,47 +172,73 @@ class ScaleField(QWidget):  # type: ignore[misc]
         watch(self, viewer.layers.events.removed, self._on_removed)
         # A bound method of a QObject: Qt disconnects it when this widget goes.
         self._size.changed.connect(self._on_size)
-        self._show_size()
+        self._show_kind()
 
     def add_to(self, form: QFormLayout) -> None:
         """Add the field with its label, and a line that explains it, to a form."""
-        form.addRow("Object size", self)
+        form.addRow(self.label, self)
         form.addRow(self.hint)
 
+    def value(self) -> Scale:
+        """Return what is shown: a diameter or a pixel size, neither if it is left to the layer."""
+        return Scale(**{self._name: self.spin.value() or None})
+
     def diameter(self) -> float | None:
-        """Return the diameter in pixels of the image, None if it is left to the layer."""
-        return self.spin.value() or None
+        """Return the diameter in pixels of the image, None if there is none."""
+        return self.value().diameter
 
     def set_diameter(self, value: float | None) -> None:
         """Show a diameter in every field."""
-        self._size.set(value or None)
+        self._size.set("diameter", value or None)
 
     def set_layer(self, layer: Any, axes: str, pixel_size: float | None) -> None:
         """Tell which layer is measured and the size of its pixels in µm, if known."""
         if layer is None or layer != self._layer:
             self.measure.setChecked(False)
         self._layer, self._axes, self._pixel_size = layer, axes, pixel_size
-        self.measure.setEnabled(layer is not None)
-        self._explain()
+        self._show_kind()
 
     def set_card(self, card: Any) -> None:
         """Tell which model the image is for."""
         self._card = card
-        self._explain()
+        self._show_kind()
+
+    @property
+    def _name(self) -> str:
+        """Which of the two sizes is shown."""
+        return "pixel_size" if by_pixel_size(self._card) else "diameter"
+
+    def _show_kind(self) -> None:
+        """Ask for what the model goes by."""
+        pixels = by_pixel_size(self._card)
+        if pixels:
+            self.measure.setChecked(False)
+        self.measure.setEnabled(self._layer is not None and not pixels)
+        self.label.setText("Pixel size" if pixels else "Object size")
+        self.spin.blockSignals(True)
+        self.spin.setDecimals(4 if pixels else 1)
+        self.spin.setSingleStep(0.01 if pixels else 1)
+        self.spin.setSuffix(" µm" if pixels else " px")
+        self.spin.blockSignals(False)
+        name = "Size of a pixel in µm" if pixels else "Object diameter in pixels"
+        self.spin.setAccessibleName(name)
+        self.spin.setToolTip(PIXEL_SIZE_TIP if pixels else DIAMETER_TIP)
+        self._show_size()
 
     def _explain(self) -> None:
-        card = self._card
+        card, scale = self._card, self.value()
         self.hint.setText(
             scale_text(
-                self.diameter(),
+                scale.diameter,
                 self._pixel_size,
                 getattr(card, "diameter", None),
                 getattr(card, "pixel_size", None),
+                scale.pixel_size,
             )
         )
 
     def _on_typed(self) -> None:
-        self._size.set(self.diameter())
+        self._size.set(self._name, self.spin.value() or None)
 
     def _on_size(self) -> None:
         self._show_size()
@@ -177,7 +246,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
 
     def _show_size(self) -> None:
         self.spin.blockSignals(True)
-        self.spin.setValue(self._size.diameter or 0)
+        self.spin.setValue(getattr(self._size, self._name) or 0)
         self.spin.blockSignals(False)
         self._explain()
 

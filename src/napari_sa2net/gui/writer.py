@@ -52,6 +52,11 @@ class Shown:
         """Whether the labels are on the disk, and cannot be made again without the network."""
         return self.target.on_disk
 
+    @property
+    def model(self) -> str:
+        """Name of the model that made it."""
+        return str(self.target.card.name)
+
 
 class Writer:
     """Writes results as layers of a viewer. Every method runs on the main thread."""

@@ -189,7 +189,7 @@ def test_other_settings_are_not_mixed_in(
     result = go(**change)
     assert names(result) == ([], [], BOTH)
     assert said in result.failed[0][1]
-    assert "--overwrite" in result.failed[0][1]
+    assert result.failed[0][1].endswith("choose to replace results, or another folder.")
     assert (tmp_path / "out" / "a_labels.ome.tif").read_bytes() == before
     assert names(go(existing="replace", **change)) == (BOTH, [], [])
     assert names(go(**change)) == ([], BOTH, [])
@@ -242,7 +242,7 @@ def test_results_are_kept_unless_asked(go: Callable[..., BatchResult]) -> None:
     go()
     result = go(existing="keep")
     assert names(result) == ([], [], BOTH)
-    assert "--resume" in result.failed[0][1]
+    assert "choose to skip what is done, to replace results" in result.failed[0][1]
 
 
 def test_a_failure_of_any_kind_does_not_stop_the_others(

@@ -180,7 +180,8 @@ def test_a_graph_that_cannot_be_kept_or_read_is_made_again(
     graphs._graph.cache_clear()
     (tmp_path / "file").write_text("in the way of a folder")
     monkeypatch.setenv("NAPARI_SA2NET_CACHE", str(tmp_path / "file"))
-    found = OnnxBackend(network(), False).maps(tiles())
+    with caplog.at_level(logging.INFO):
+        found = OnnxBackend(network(), False).maps(tiles())
     assert found.shape == (2, 3, 48, 80)
     assert "could not be kept" in caplog.text
 

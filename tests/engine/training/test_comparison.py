@@ -112,3 +112,29 @@ def test_a_derived_class_counts_as_the_painted_one(tiny_model: Model) -> None:
     assert found.dice == 1
     assert list(found.classes) == [1]
     assert found.mean_dice == 1
+
+
+@pytest.mark.parametrize(
+    ("live", "dead", "verdict", "told"),
+    [
+        ((70, 71), (80, 5), "worse", "worse at: dead"),
+        ((60, 95), (80, 5), "worse", "worse at: dead"),  # though the whole got better
+        ((60, 58), (10, 90), "better", "better at: dead"),
+        ((60, 61), (60, 61), "too close to call", "Too close"),
+    ],
+)
+def test_a_class_that_got_worse_is_seen(
+    live: tuple[int, int], dead: tuple[int, int], verdict: str, told: str
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def made(which: int) -> Scores:
+        counts = {}
+        for k, value in ((1, live[which]), (2, dead[which])):
+            true = value + rng.integers(-4, 5, 12)
+            counts[k] = np.stack([true, 100 - true, 100 - true], axis=1).astype(float)
+        return Scores(30 * counts[1] + counts[2], counts, 1000, 0.0)
+
+    found = compare(made(0), made(1), {1: "live", 2: "dead"})
+    assert found.verdict == verdict
+    assert told in found.text

@@ -328,3 +328,13 @@ def test_too_much_painting_is_thinned_out_and_said(monkeypatch: pytest.MonkeyPat
     found = prepared(pair(strokes()), pair(strokes()), pair(strokes()), events=events)
     assert len(found) == 1
     assert any(isinstance(e, Message) and "memory" in e.text for e in events)
+
+
+def test_a_rare_class_is_not_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_sa2net.engine.training import painting
+
+    monkeypatch.setattr(painting, "_MOST", 5000)
+    background = np.minimum(strokes(), 1)
+    found = prepared(*[pair(background) for _ in range(8)], pair(strokes()))
+    assert len(found) == 2
+    assert {k for sample in found for k in sample.places} == {0, 1}

@@ -216,13 +216,15 @@ def test_installed_models_are_tried_and_others_left_where_they_are(
 ) -> None:
     add_model(tiny_model, "mine")
     installed = ranking_module.available_models
-    far = ModelEntry(ModelCard("far"), "remote", None)
-    monkeypatch.setattr(ranking_module, "available_models", lambda: [*installed(), far])
+    away = [ModelEntry(ModelCard(name), "remote", None) for name in ("far", "farther")]
+    monkeypatch.setattr(ranking_module, "available_models", lambda: [*installed(), *away])
     events: list[Event] = []
     found = run(suggest_start([pair]), events.append)
     assert {entry.name for entry in found.ranking} == {"nuclei", "generalist", "mine"}
     assert "download" in found.skipped["far"]
-    assert "“far” is not scored" in messages(events)
+    (told,) = [line for line in messages(events).splitlines() if "far" in line]
+    assert told.startswith("Not tried, as they are not downloaded: ")
+    assert told.endswith(", far, farther.")  # in one line with others that have to be downloaded
 
 
 def test_a_model_that_cannot_be_loaded_is_left_out_and_named(

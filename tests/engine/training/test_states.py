@@ -80,3 +80,17 @@ def test_listing_loads_no_torch() -> None:
         "settings.FineTuneSettings(); states.list_states('.'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_training_that_is_running_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    states.write_plan(tmp_path / "one", PLAN)
+    with states.running(tmp_path / "one"):
+        assert states.list_states(tmp_path) == []
+        with pytest.raises(TrainingError, match="is running, perhaps in another napari"):
+            states.delete_state(tmp_path / "one")
+        with pytest.raises(TrainingError, match="is running"), states.running(tmp_path / "one"):
+            pass
+    assert len(states.list_states(tmp_path)) == 1
+    states.delete_state(tmp_path / "one")
+    assert not (tmp_path / "one").exists()

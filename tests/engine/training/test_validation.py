@@ -5,9 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_sa2net.engine.events import run
 from napari_sa2net.engine.training.losses import IGNORE
+from napari_sa2net.engine.training.painting import Annotation, TrainingPair, prepare
 from napari_sa2net.engine.training.samples import Sample
 from napari_sa2net.engine.training.validation import split
+from napari_sa2net.engine.weights import Model
 
 
 def sample(labels: np.ndarray, **kwargs: object) -> Sample:
@@ -78,13 +81,42 @@ def test_pieces_of_one_plane_are_split_as_one() -> None:
     assert np.array_equal(counted(one.validation, 0), counted(two.validation, 0))
 
 
-def test_planes_and_images_are_told_apart() -> None:
-    samples = [sample(strokes(1), origin=(0, 0, 0)), sample(strokes(1), origin=(1, 0, 0))]
+def test_what_is_held_out_is_so_in_all_planes() -> None:
+    """They show much the same."""
+    samples = [sample(strokes(1), origin=(z, 0, 0)) for z in range(4)]
     made = split(samples)
-    for plane in (0, 1):
-        held = counted([s for s in made.validation if s.origin[0] == plane], 0)
-        train = counted([s for s in made.train if s.origin[0] == plane], 0)
-        assert not (held & train).any()
+    held, train = counted(made.validation, 0), counted(made.train, 0)
+    assert held.max() == train.max() == 4
+    assert not (held.astype(bool) & train.astype(bool)).any()
+    assert {s.origin[0] for s in made.validation} == {0, 1, 2, 3}
+
+
+def test_many_planes_do_not_make_many_regions() -> None:
+    mask = np.zeros((300, 300), int)
+    mask[::40] = 1
+    samples = [sample(mask, origin=(z, 0, 0)) for z in range(30)]
+    samples[7].labels[8:12, 8:12] = 2
+    made = split(samples)
+    assert len(made.validation) == made.pixels["blocks"] == 64
+    assert sum(int(s.counted.sum()) for s in made.validation) == made.pixels["validation"]
+    total = sum(int(s.counted.sum()) for s in samples)
+    assert made.pixels["train"] + made.pixels["validation"] + made.pixels["left out"] == total
+
+
+def test_two_paintings_of_an_image_share_what_is_held_out(tiny_model: Model) -> None:
+    image = np.random.default_rng(0).random((400, 400), np.float32)
+    labels = strokes(1, 400) + 1
+    labels[labels == IGNORE + 1] = 0  # not painted
+    paintings = [Annotation(labels), Annotation(labels.T.copy())]
+    other = TrainingPair(image.copy(), Annotation(labels))
+    pairs = [TrainingPair(image[:], painting) for painting in paintings]
+    samples = run(prepare([*pairs, other], tiny_model.card, 3))
+    assert [s.pair for s in samples] == [0, 0, 2]
+    made = split(samples)
+    for pair in (0, 2):
+        held, train = counted(made.validation, pair, 400), counted(made.train, pair, 400)
+        assert held.any()
+        assert not (held.astype(bool) & train.astype(bool)).any()
 
 
 def test_too_little_is_said_and_nothing_is_taken_away() -> None:

@@ -16,6 +16,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.testing import assert_allclose, assert_array_equal
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_sa2net.engine import paintings
 from napari_sa2net.engine.cards import ClassInfo, ModelCard
@@ -641,6 +643,47 @@ def test_the_panel(
     assert not shown.title.isVisible()
     shown.restore(gone)
     assert "no longer there" in shown.problem.text()
+
+
+def test_what_was_left_is_in_sight_and_restored_by_its_button(
+    viewer: ViewerModel, kept_by: Callable[..., Any], qtbot: Any
+) -> None:
+    first = kept_by(viewer)
+    name = "2026-01-12_plateA_well03_site2_DAPI_confocal_maxproj_denoised.ome.tif annotation"
+    for _ in range(5):
+        layer = annotate(viewer)
+        layer.name = name
+        layer.paint((5, 5), 2)
+    assert first.flush(20)
+    first.shut_down()
+
+    fresh = ViewerModel()
+    shown = KeptPanel(kept_by(fresh, first.saver.folder))
+    qtbot.addWidget(shown)
+    shown.resize(330, 600)
+    shown.show()
+    qtbot.waitExposed(shown)
+    rows = [shown._rows.itemAt(row).widget() for row in range(5)]
+    assert all(row.isVisible() for row in rows)
+    qtbot.waitUntil(lambda: rows[2].geometry().bottom() > rows[2].height())
+    assert rows[2].geometry().bottom() < shown._scroll.height() <= rows[3].geometry().top()
+    label = rows[0].findChild(QLabel)
+    assert label.fontMetrics().horizontalAdvance(name) > label.width()
+    assert all(
+        label.fontMetrics().horizontalAdvance(line) <= label.width()
+        for line in label.text().splitlines()
+    )
+    assert name in label.toolTip()
+
+    (button,) = [one for one in rows[0].findChildren(QPushButton) if one.text() == "Restore"]
+    assert button.isVisible()
+    assert not button.visibleRegion().isEmpty()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    (restored,) = fresh.layers
+    assert restored.name.startswith(name)
+    assert np.count_nonzero(restored.data) > 0
+    assert "4 paintings were left" in shown.title.text()
+    assert shown._scroll.height() > 0
 
 
 def test_in_a_real_window(

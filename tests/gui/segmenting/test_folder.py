@@ -180,6 +180,18 @@ def test_results_are_suggested_beside_the_images(
     assert dialog.output.text() == str(pictures)
 
 
+def test_another_choice_in_the_tab_is_shown_at_once(open_widget: Any, pictures: Path) -> None:
+    _, widget = open_widget()
+    dialog = opened(widget, pictures)
+    widget.segment.labelling.controls["min_size"]._spin.setValue(77)
+    assert "minimum size 77" in dialog.uses.text()
+    widget.segment.scale.spin.setValue(33)
+    assert "objects of 33 pixels" in dialog.uses.text()
+    widget.segment.model.combo.setCurrentIndex(1)
+    assert dialog.uses.text().startswith("far; ")
+    assert "minimum size 77" not in dialog.uses.text()  # the other model's own
+
+
 @pytest.mark.slow
 def test_with_the_real_engine(qtbot: Any, make_napari_viewer_proxy: Any, tmp_path: Path) -> None:
     from napari_sa2net.gui.main_widget import MainWidget

@@ -16,7 +16,6 @@ from napari_sa2net.gui.jobs.state import (
     size_text,
     time_text,
 )
-from napari_sa2net.gui.scale_field import scale_text
 from napari_sa2net.gui.segmenting.backend import plane_number, plane_slices
 
 ZYX = ("z", "y", "x")
@@ -57,20 +56,6 @@ def test_plane_of_a_stack() -> None:
     assert plane_slices("TZYX", (1, 2)) == (slice(1, 2), slice(2, 3), slice(None), slice(None))
     assert plane_number((3, 5, 9, 9), "TZYX", (1, 2)) == 7
     assert plane_number((3, 4, 5, 9, 9), "ZCTYX", (1, 2)) == 2 * 3 + 1  # counted over T first
-
-
-@pytest.mark.parametrize(
-    ("sizes", "wanted"),
-    [
-        ((40.0, None, 20.0, None), "× 0.5"),
-        ((None, 0.5, None, 0.25), "× 2"),
-        ((40.0, 0.5, 20.0, 0.25), "× 0.5"),
-        ((None, None, None, 0.25), "no units"),
-        ((None, None, 20.0, None), "as it is"),
-    ],
-)
-def test_scaling_is_explained(sizes: tuple[Any, ...], wanted: str) -> None:
-    assert wanted in scale_text(*sizes)
 
 
 def run_to_end(qtbot: Any, widget: Any) -> None:
@@ -294,3 +279,67 @@ def test_closing_the_viewer_stops_the_job(
     assert backend.running == 0
     qtbot.waitUntil(lambda: controller._task is None, timeout=10_000)
     assert controller.shown is None
+
+
+def test_settings_of_another_model_leave_the_labels_alone(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any
+) -> None:
+    viewer, widget = segmented(qtbot, open_widget, things)
+    spin = widget.segment.labelling.controls["threshold"]._spin
+    spin.setValue(0.8)
+    run_to_end(qtbot, widget)
+    before = viewer.layers["image labels"].data.copy()
+    made = len(backend.relabelled)
+    widget.segment.model.combo.setCurrentIndex(1)
+    spin.setValue(0.3)
+    run_to_end(qtbot, widget)
+    np.testing.assert_array_equal(viewer.layers["image labels"].data, before)
+    assert len(backend.relabelled) == made
+    said = widget.segment.acts_on.text()
+    assert "was made with fake" in said
+    assert "counts when you press Segment" in said
+    # With the model that made them the settings that made them are back, and act on them.
+    widget.segment.model.combo.setCurrentIndex(0)
+    assert widget.segment.labelling.value().threshold == pytest.approx(0.8)
+    assert "at once: 2 objects" in widget.segment.acts_on.text()
+    spin.setValue(0.3)
+    run_to_end(qtbot, widget)
+    assert viewer.layers["image labels"].data.max() == 3
+
+
+def test_settings_of_another_model_chosen_during_a_run_leave_its_labels_alone(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    backend.gate.clear()
+    widget.segment.segment.click()
+    widget.segment.model.combo.setCurrentIndex(1)
+    widget.segment.labelling.controls["threshold"]._spin.setValue(0.8)
+    backend.gate.set()
+    run_to_end(qtbot, widget)
+    assert viewer.layers["image labels"].data.max() == 3
+    assert not backend.relabelled
+    assert "was made with fake" in widget.segment.acts_on.text()
+
+
+def test_labels_of_an_image_that_is_gone_do_not_come_back(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any
+) -> None:
+    viewer, widget = segmented(qtbot, open_widget, things)
+    spin = widget.segment.labelling.controls["threshold"]._spin
+    viewer.layers.remove("image labels")
+    assert "makes them again" in widget.segment.acts_on.text()
+    spin.setValue(0.8)
+    run_to_end(qtbot, widget)
+    assert "image labels" in viewer.layers
+    viewer.layers.remove("image")  # its labels follow on
+    spin.setValue(0.5)
+    run_to_end(qtbot, widget)
+    assert viewer.layers["image labels"].data.max() == 3
+    viewer.layers.remove("image labels")
+    viewer.add_image(things[::-1], name="other")
+    assert "Once there are labels" in widget.segment.acts_on.text()
+    spin.setValue(0.8)
+    run_to_end(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["other"]

@@ -58,6 +58,19 @@ def test_a_renamed_layer_is_renamed_here(open_widget: Any, things: Any) -> None:
     viewer, widget = open_widget()
     viewer.add_image(things, name="before").name = "after"
     assert widget.segment.image.combo.currentText() == "after"
+    assert widget.segment.image.image.name == "after"  # results are named after it
+
+
+def test_a_renamed_layer_keeps_the_axes_that_were_typed(open_widget: Any, things: Any) -> None:
+    viewer, widget = open_widget()
+    layer = viewer.add_image(np.stack([things] * 2), name="before")
+    panel = widget.segment.image
+    panel.axes.setText("CYX")
+    panel.axes.textEdited.emit("CYX")
+    panel.channels.setText("1")
+    layer.name = "after"
+    assert (panel.image.name, panel.image.axes) == ("after", "CYX")
+    assert (panel.axes.text(), panel.channels.text()) == ("CYX", "1")
 
 
 def test_our_own_maps_are_no_images_to_segment(qtbot: Any, open_widget: Any, things: Any) -> None:
@@ -363,7 +376,14 @@ def test_which_labels_the_settings_change_is_said(
     widget.segment.labelling.controls["threshold"]._spin.setValue(0.8)
     run_to_end(qtbot, widget)
     assert "“other labels” at once: 2 objects" in widget.segment.acts_on.text()
+    layer = viewer.layers["other labels"]
+    layer.visible = False
+    assert "“other labels” (hidden) at once: 2 objects" in widget.segment.acts_on.text()
+    layer.visible = True
+    assert "(hidden)" not in widget.segment.acts_on.text()
     viewer.layers.remove("other labels")
+    assert "removed" in widget.segment.acts_on.text()
+    layer.visible = False  # is nobody's business any more
     assert "removed" in widget.segment.acts_on.text()
 
 
@@ -459,6 +479,29 @@ def test_save_writes_edits_too(qtbot: Any, open_widget: Any, tmp_path: Path, thi
     run_to_end(qtbot, widget)
     assert path.name in messages(widget)
     assert tifffile.imread(path)[0, 0] == 42
+
+
+def test_the_kind_chosen_when_saving_decides_and_nothing_is_replaced_unasked(
+    qtbot: Any, open_widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, things: Any
+) -> None:
+    from napari_sa2net.gui.segmenting import widget as module
+
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    typed = (str(tmp_path / "plate1"), "Measurements (*.csv)")
+    monkeypatch.setattr(module.QFileDialog, "getSaveFileName", lambda *_: typed)
+    widget.segment.save.click()
+    run_to_end(qtbot, widget)
+    assert [path.name for path in tmp_path.iterdir()] == ["plate1.csv"]
+    (tmp_path / "plate1.csv").write_text("of another plate")
+    questions: list[str] = []
+    widget.segment.ask = questions.append  # None: no
+    widget.segment.save.click()
+    run_to_end(qtbot, widget)
+    assert "plate1.csv" in questions[0]
+    assert (tmp_path / "plate1.csv").read_text() == "of another plate"
 
 
 def test_saving_to_nowhere_is_explained(

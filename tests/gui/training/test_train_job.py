@@ -254,6 +254,32 @@ def test_one_object_size_in_both_tabs(open_tab: Any) -> None:
     assert again.segment.scale.diameter() == again.train.scale.diameter() == 17
 
 
+def test_the_pixel_size_that_is_given_is_that_of_the_paintings(
+    qtbot: Any, painted: Any, training: Any, backend: Any
+) -> None:
+    _, widget, _ = painted
+    entry = training.entry("sem")
+    there = [*backend.models(), replace(entry, card=replace(entry.card, pixel_size=0.2))]
+    backend.models = lambda: there
+    widget.controller.models_changed.emit("")
+    tab = widget.train
+    tab.start.choose("sem")
+    assert tab.scale.label.text() == "Pixel size"
+    tab.scale.spin.setValue(0.1)
+    assert tab.controller.preview._shown.image.pixel_size == pytest.approx(0.1)
+    assert tab.controller.preview._shown.zoom == pytest.approx(0.5)
+    tab.train.click()
+    over(qtbot, widget)
+    assert training.trained[-1][0][0].pixel_size == 0.1
+    tab.start.button.click()
+    over(qtbot, widget)
+    assert training.asked[-1][0][0].pixel_size == 0.1
+    tab.start.choose("sem")
+    tab.where.button.click()
+    over(qtbot, widget)
+    assert backend.requests[-1].options["pixel_size"] == pytest.approx((0.1, 0.1))
+
+
 def test_other_classes_and_from_scratch(qtbot: Any, painted: Any, training: Any) -> None:
     _, widget, _ = painted
     start = widget.train.start

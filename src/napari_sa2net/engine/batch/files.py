@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 Existing = Literal["keep", "resume", "replace"]
 
-INSTEAD = "to replace results (--overwrite), or another folder."
+INSTEAD = "to replace results, or another folder."
 """What can be done about a result that is in the way."""
 
 
@@ -130,9 +130,7 @@ def _is_done(path: Path, targets: Mapping[str, Path], record: Record, existing: 
     if existing == "replace" or not there:
         return False
     if existing == "keep":
-        raise InputError(
-            f"{there[0]} exists already: choose to skip what is done (--resume), {INSTEAD}"
-        )
+        raise InputError(f"{there[0]} exists already: choose to skip what is done, {INSTEAD}")
     if not labels.exists():
         return False  # the labels come last: what is there was left by a run that was cut off
     earlier = read_record(labels)
@@ -151,6 +149,8 @@ def _one(
 ) -> Generator[Event, None, int]:
     """Segment one file and write its results; returns how much was found."""
     image = read_image(path)
+    if image.remark:
+        yield Message(image.remark, warning=True)
     given = {name: value for name, value in batch.options.items() if value is not None}
     if "axes" in given:
         axes = str(given["axes"]).upper()

@@ -160,7 +160,7 @@ def _keep(path: Path, content: bytes) -> None:
         with replacing(path) as partial:
             partial.write_bytes(content)
     except (OSError, SA2NetError):
-        logger.warning("The graph could not be kept as %s", path, exc_info=True)
+        logger.info("The graph could not be kept as %s", path, exc_info=True)
 
 
 def _digest(architecture: Architecture) -> str:

@@ -84,9 +84,11 @@ def compare(
         text = f"Dice {after.dice:.2f} on {size}. {reason or 'There is no start model to compare.'}"
         return Comparison(None, after.dice, "not compared", text, per_class, pixels, blocks)
     low, high = interval(before.foreground, after.foreground)
-    verdict = _verdict(low, high, blocks)
+    verdict, which = _verdict(low, high, blocks), ""
+    if same and len(after.classes) > 1:
+        verdict, which = _of_all_classes(verdict, before, after, names)
     change = f"Dice {before.dice:.2f} before and {after.dice:.2f} after, on {size}. "
-    text = change + _TEXTS[verdict]
+    text = change + _TEXTS[verdict] + which
     if verdict == "too close to call" and blocks < FEWEST_BLOCKS:
         text = change + "Too close to call: that is too few regions. Paint in further places."
     if after.dice > before.dice:
@@ -114,6 +116,27 @@ def _verdict(low: float, high: float, blocks: int) -> Verdict:
     if blocks < FEWEST_BLOCKS or low <= 0 <= high:
         return "too close to call"
     return "better" if low > 0 else "worse"
+
+
+def _of_all_classes(
+    whole: Verdict, before: Scores, after: Scores, names: dict[int, str]
+) -> tuple[Verdict, str]:
+    """Return the verdict where there are classes of objects, and of which of them it is.
+
+    A class that got worse makes a model worse, however well it tells objects from background.
+    """
+    found: dict[Verdict, list[str]] = {"better": [], "worse": []}
+    for k, counts in after.classes.items():
+        low, high = interval(before.classes[k], counts)
+        here = int(counts[:, (0, 2)].any(axis=1).sum())  # regions in which there is something of it
+        verdict = _verdict(low, high, here)
+        if verdict in found:
+            found[verdict].append(names.get(k, f"class {k}"))
+    if found["worse"]:
+        return "worse", f" It is worse at: {', '.join(found['worse'])}."
+    if whole == "too close to call" and found["better"]:
+        return "better", f" It is better at: {', '.join(found['better'])}."
+    return whole, ""
 
 
 def interval(

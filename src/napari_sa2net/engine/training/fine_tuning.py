@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,26 @@ def fine_tune(
     folder = Path(state) if state is not None else None
     if folder is not None:
         states.ready(folder)
+    with states.running(folder) if folder is not None else nullcontext():
+        job = yield from _prepared(
+            pairs, model, settings, name, classes, base_channels, folder, keep_worse
+        )
+        job.control, job.look, job.look_every = control, preview, preview_every
+        yield from job.begin()
+        return (yield from job.run(device))
+
+
+def _prepared(
+    pairs: Sequence[TrainingPair],
+    model: str | Path | Model | None,
+    settings: FineTuneSettings,
+    name: str,
+    classes: Sequence[ClassInfo | str] | None,
+    base_channels: int,
+    folder: Path | None,
+    keep_worse: bool,
+) -> Generator[Event, None, Job]:
+    """Read what is painted, and make what is to be trained."""
     start = load_model(model) if model is not None else None
     parent = start.card if start is not None else None
     if parent is not None:
@@ -115,10 +136,7 @@ def fine_tune(
         "scratch": start is None,
         "keep_worse": keep_worse,
     }
-    job = Job(Model(made.network, card), start, samples, settings, plan, folder)
-    job.control, job.look, job.look_every = control, preview, preview_every
-    yield from job.begin()
-    return (yield from job.run(device))
+    return Job(Model(made.network, card), start, samples, settings, plan, folder)
 
 
 def resume(
@@ -136,6 +154,19 @@ def resume(
     and errors are those of :func:`fine_tune`; the evaluations so far come again as events.
     """
     folder = Path(state)
+    states.read_plan(folder)  # there is one
+    with states.running(folder):
+        return (yield from _resumed(folder, device, control, preview, preview_every, keep_worse))
+
+
+def _resumed(
+    folder: Path,
+    device: str,
+    control: Control | None,
+    preview: LookAt | None,
+    preview_every: float,
+    keep_worse: bool | None,
+) -> Generator[Event, None, FineTuned]:
     plan = states.read_plan(folder)
     try:
         settings = FineTuneSettings(**plan["settings"])

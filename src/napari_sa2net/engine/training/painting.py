@@ -19,11 +19,12 @@ from ..preparation import Preparation, needs_exact_values
 from ..scaling import choose_zoom, resample, zoomed_shape
 from ..segmentation import SegmentOptions
 from .losses import IGNORE
-from .pairs import Annotation, Meaning, Of, TrainingPair
+from .pairs import Annotation, Meaning, Of, TrainingPair, same_array
 from .pieces import (
     block_grid,
     bounding,
     components,
+    rarest_first,
     renumbered,
     rescale_labels,
     rescale_weights,
@@ -77,6 +78,8 @@ def prepare(
         If an annotation does not fit its image or the model, or too little is painted.
     """
     sources = [_Source(i, pair, card, in_channels) for i, pair in enumerate(pairs)]
+    for source in sources:
+        source.image = next(other.number for other in sources if other.shows_what(source))
     yield from _say_scales(sources)
     jobs: list[_Job] = []
     for source in sources:
@@ -88,12 +91,13 @@ def prepare(
     yield from _check_classes(sources, card)
     area = sum(job.area for job in jobs)
     if area > _MOST:
-        order = np.random.default_rng(0).permutation(len(jobs))
+        shuffled = np.random.default_rng(0).permutation(len(jobs))
+        order = [shuffled[i] for i in rarest_first([jobs[i].classes for i in shuffled])]
         ends = np.cumsum([jobs[i].area for i in order])
         chosen = sorted(order[: max(1, int((ends <= _MOST).sum()))])
         yield Message(
             f"So much is painted that it would take too much memory: {len(chosen)} of "
-            f"{len(jobs)} pieces, chosen at random, are trained on.",
+            f"{len(jobs)} pieces, chosen at random from each class, are trained on.",
             warning=True,
         )
         jobs = [jobs[i] for i in chosen]
@@ -123,6 +127,8 @@ class _Job:
     """What is read, around them."""
     area: float
     """In pixels at working scale."""
+    classes: frozenset[int]
+    """Painted in the block, by their place among the painted classes."""
 
 
 class _Source:
@@ -151,6 +157,8 @@ class _Source:
             self.zoom, self.zoom_text = choose_zoom(planes.stack.plane_shape, card, options)
         except InputError as error:
             raise InputError(f"{self.who}: {error}") from error
+        self.image = number
+        """The first source that shows the same image."""
         self.stack: Stack = planes.stack
         self.preparation = Preparation(planes, card, self.zoom)
         self.labels, self.weights = self._check_annotation()
@@ -175,12 +183,14 @@ class _Source:
                 if not counted.any():
                     continue
                 classes = np.minimum(values, 1) if self._instances else values
-                self.counts += np.bincount(classes[counted], minlength=len(self.counts))
+                there = np.bincount(classes[counted], minlength=len(self.counts))
+                self.counts += there
                 objects += int((classes[counted] > 0).sum())
                 whole = sides == shape
                 window = block if whole else bounding(counted, block, margin, shape)
                 area = math.prod(s.stop - s.start for s in window) * math.prod(self.zoom)
-                found.append(_Job(self, plane, block, window, area))
+                known = frozenset(map(int, np.flatnonzero(there)))
+                found.append(_Job(self, plane, block, window, area, known))
             if not self.strokes and self.pair.planes is None and not objects:
                 # An empty mask is far more often one not yet painted than one of no objects.
                 self.counts = before
@@ -226,7 +236,7 @@ class _Source:
             painted=True,
             lookup=lookup,
             boundary=self.derived[0] if self.derived else 2,
-            pair=self.number,
+            pair=self.image,
             origin=(
                 job.plane,
                 round(job.window[0].start * self.zoom[0]),
@@ -234,6 +244,13 @@ class _Source:
             ),
             name=self.pair.name,
         )
+
+    def shows_what(self, other: _Source) -> bool:
+        """Tell whether it is of the same image: what is held out of it is so for both."""
+        if self.stack != other.stack or self.zoom != other.zoom:
+            return self is other
+        mine, theirs = self.preparation.planes.arrays, other.preparation.planes.arrays
+        return any(same_array(one, another) for one in mine for another in theirs)
 
     @property
     def _instances(self) -> bool:
@@ -299,7 +316,7 @@ class _Source:
         if arrays[0].dtype.kind not in "bui":
             raise InputError(
                 f"{self.who}: the annotation holds {arrays[0].dtype} values, not whole numbers. "
-                "Convert it, for example with annotation.astype(int)."
+                "Convert it to whole numbers first."
             )
         return arrays[0], arrays[1]
 
@@ -312,7 +329,7 @@ class _Source:
             raise InputError(
                 f"{self.who}: there is no plane {outside[0]}: planes are 0 to {count - 1}."
             )
-        return tuple(sorted(set(self.pair.planes)))
+        return tuple(sorted({int(plane) for plane in self.pair.planes}))
 
     def _meanings(self) -> str:
         start = 1 if self.strokes else 0

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 Meaning = Literal["strokes", "mask"]
 Of = Literal["classes", "instances"]
 
@@ -41,3 +43,15 @@ class TrainingPair:
     pixel_size: float | tuple[float, float] | None = None
     planes: Sequence[int] | None = None
     """Numbers of the planes of a stack to use; None: those with something painted."""
+
+
+def same_array(a: Any, b: Any) -> bool:
+    """Tell whether two arrays are the same one; of NumPy's, whether they lie in one place."""
+    if a is b:
+        return True
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        places = [array.__array_interface__["data"][0] for array in (a, b)]
+        return bool(places[0] == places[1] and a.strides == b.strides)
+    # The name of a dask array tells what it is made of.
+    names = [getattr(array, "name", None) for array in (a, b)]
+    return type(a) is type(b) and bool(names[0]) and names[0] == names[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -124,3 +126,20 @@ def bounding(
         low = max(0, int(at[0]) - margin[axis])
         out.append(slice(low, min(shape[axis], int(at[-1]) + 1 + margin[axis])))
     return out[0], out[1]
+
+
+def rarest_first(painted: Sequence[Collection[int]]) -> list[int]:
+    """Return the numbers of things in which classes are painted, each once.
+
+    They come in their own order, but for the classes in turn, the rarest first: however many of
+    them are taken, every class is among them as far as can be.
+
+    Parameters
+    ----------
+    painted
+        The classes in each.
+    """
+    classes = sorted({k for some in painted for k in some})
+    having = [[i for i, some in enumerate(painted) if k in some] for k in classes]
+    turns = zip_longest(*sorted(having, key=len))
+    return list(dict.fromkeys(i for turn in turns for i in turn if i is not None))

@@ -183,8 +183,9 @@ def suggest_start(
     classes = _painted_classes(pairs)
     found, away = _candidates(models)
     skipped = dict.fromkeys(away, "it is not here yet: download it first.")
-    for name, reason in skipped.items():
-        yield Message(f"“{name}” is not scored: {reason}")
+    if away:
+        they = "it is" if len(away) == 1 else "they are"
+        yield Message(f"Not tried, as {they} not downloaded: {', '.join(away)}.")
     reader = _Reader(pairs, classes)
     ranking: list[Ranked] = []
     problems: dict[str, SA2NetError] = {}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import ImageFile, read_image
@@ -105,10 +104,7 @@ def read_labels(path: str | Path) -> tuple[Any, str]:
         If the file cannot be read, or holds colours or fractions.
     """
     path = Path(path)
-    numbers = _palette_numbers(path)
-    if numbers is not None:
-        return numbers, "YX"
-    file = read_image(path)
+    file = read_image(path, numbers=True)
     array, axes = file.array, file.axes
     if file.rgb:
         array, axes = np.moveaxis(np.asarray(array), axes.index("C"), -1), axes.replace("C", "")
@@ -129,19 +125,6 @@ def read_labels(path: str | Path) -> tuple[Any, str]:
             )
         array = values.astype(np.int32)
     return array, axes
-
-
-def _palette_numbers(path: Path) -> NDArray[Any] | None:
-    """Return the numbers behind the colours of a PNG with a palette: they are the labels."""
-    if path.suffix.lower() != ".png" or not path.is_file():
-        return None
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture) if picture.mode == "P" else None
-    except (OSError, ValueError, SyntaxError):  # read_image says what is wrong with it
-        return None
 
 
 def _along(labels: Any, axes: str, wanted: str) -> Any:

@@ -12,7 +12,8 @@ import logging
 import shutil
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ import numpy as np
 
 from ..errors import SA2NetError, TrainingError
 from ..files import replacing
+from ..locking import try_lock
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Of the folder's layout."""
+
+LOCK = "lock"
+"""File that a running training holds."""
 
 PLAN, SAMPLES, START, STATE, TRAINED = (
     "training.json",
@@ -54,9 +59,16 @@ class SavedState:
 
 
 def list_states(folder: str | Path) -> list[SavedState]:
-    """Return the trainings kept in a folder, the latest first; quick, and without torch."""
+    """Return the trainings kept in a folder, the latest first; quick, and without torch.
+
+    Those that are running are not among them.
+    """
     found = []
     for path in Path(folder).glob(f"*/{PLAN}"):
+        lock = try_lock(path.with_name(LOCK))
+        if lock is None:
+            continue
+        lock.close()
         try:
             found.append(_entry(path.parent, read_plan(path.parent)))
         except (TrainingError, KeyError, TypeError, ValueError) as error:
@@ -82,11 +94,13 @@ def delete_state(folder: str | Path) -> None:
     Raises
     ------
     TrainingError
-        If it is something else, or cannot be deleted.
+        If it is something else, is running, or cannot be deleted.
     """
     folder = Path(folder)
     if not (folder / PLAN).is_file():
         raise TrainingError(f"{folder} does not hold a training: nothing was deleted.")
+    with running(folder):
+        pass  # it is not
     try:
         shutil.rmtree(folder)
     except OSError as error:
@@ -180,6 +194,30 @@ def read_samples(folder: Path) -> list[Any]:
             f"The painted pieces in {folder} cannot be read ({error}): train anew from the images."
         ) from error
     return samples
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """Keep others from a training while it runs.
+
+    Raises
+    ------
+    TrainingError
+        If it is running already, here or in another program.
+    """
+    lock = try_lock(folder / LOCK, patient=True)
+    if lock is None:
+        raise TrainingError(
+            f"The training in {folder} is running, perhaps in another napari: wait until it ends, "
+            "or stop it there."
+        )
+    try:
+        yield
+    finally:
+        lock.close()
+        if not (folder / PLAN).exists():  # there was nothing to keep
+            with suppress(OSError):
+                (folder / LOCK).unlink()
 
 
 def ready(folder: Path) -> None:

@@ -82,7 +82,7 @@ def choose_channels(start: ModelCard | None, pairs: Sequence[TrainingPair]) -> i
     if len(several) > 1:
         raise InputError(
             f"The images have {' and '.join(map(str, sorted(counts)))} channels: choose as many "
-            "channels of each, with channels=…"
+            "channels of each."
         )
     count = several[0] if several else 1
     colours = count == 3 and all(pair.rgb for pair in pairs if _channels(pair) == 3)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .losses import IGNORE
+from .pieces import rarest_first
 from .samples import Sample
 
 BLOCK = 64
@@ -27,8 +27,11 @@ _MOST = 64
 
 _TRIES = 12
 
-_Block = tuple[int, int, int, int]
-"""Pair, plane, row and column of a block in the grid over a plane at working scale."""
+_Block = tuple[int, int, int]
+"""Image, row and column of a block in the grid over its planes at working scale.
+
+It is one through all planes: what lies above each other in neighbouring ones is much the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class Split:
 
     train: list[Sample]
     validation: list[Sample]
-    """One sample a block, in random order, with some of its surroundings unlabelled around it.
-    Empty if there is too little to hold out."""
+    """One sample for each painted plane of a block, in random order, with some of its
+    surroundings unlabelled around it. Empty if there is too little to hold out."""
     reason: str = ""
     """Why nothing, or not every class, is held out; for a person."""
     pixels: dict[str, int] = field(default_factory=dict)
     """Painted pixels at working scale that are used in ``train``, in ``validation`` or ``left
-    out`` between them, and the number of validation ``blocks``."""
+    out``, and the number of validation samples, as ``blocks``."""
 
 
 def split(
@@ -58,8 +61,8 @@ def split(
     share
         Of each class' painted pixels that is held out, about. 0: none.
     block
-        Side of the blocks in pixels at working scale. They lie on one grid over each plane,
-        however it was cut into samples.
+        Side of the blocks in pixels at working scale. They lie on one grid over an image,
+        however it was cut into samples and painted on, and go through all its planes.
     gap
         What is painted within so many pixels of a held-out block is used for neither.
     seed
@@ -96,13 +99,14 @@ def split(
     train = [_without(sample, best[1], block, gap) for sample in samples]
     train = [sample for sample in train if sample.counted.any()]
     chosen = sorted(best[1])
-    validation = [
+    found = [
         sample
         for i in rng.permutation(len(chosen))
         for whole in samples
         if (sample := _only(whole, chosen[i], block)) is not None
     ]
-    out = sum(blocks[key] for key in chosen)
+    validation = [found[i] for i in _of_each_class(found, _MOST)]
+    out = np.sum([_counts(sample, size) for sample in validation], axis=0)
     missing = np.flatnonzero((total > 0) & (out == 0))
     left = sum(int(sample.counted.sum()) for sample in train)
     return Split(
@@ -113,7 +117,7 @@ def split(
             "train": left,
             "validation": int(np.sum(out)),
             "left out": int(total.sum() - np.sum(out)) - left,
-            "blocks": len(chosen),
+            "blocks": len(validation),
         },
     )
 
@@ -130,18 +134,23 @@ def regions(
     most
         Blocks at most. They are drawn by chance, for the classes in turn, the rarest first.
     """
-    blocks, size = _painted_blocks([_by_block(sample, block) for sample in samples])
-    keys = sorted(blocks)
-    order = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))]
-    having = [[key for key in order if blocks[key][k]] for k in range(size)]
-    having = sorted(filter(None, having), key=len)
-    chosen: dict[_Block, None] = {}
-    for turn in zip_longest(*having):
-        for key in turn:
-            if key is not None and len(chosen) < most:
-                chosen[key] = None
-    found = (_only(sample, key, block) for key in chosen for sample in samples)
-    return [sample for sample in found if sample is not None]
+    keys = sorted(_painted_blocks([_by_block(sample, block) for sample in samples])[0])
+    order = np.random.default_rng(seed).permutation(len(keys))
+    pieces = (_only(sample, keys[i], block) for i in order for sample in samples)
+    found = [sample for sample in pieces if sample is not None]
+    return [found[i] for i in _of_each_class(found, most)]
+
+
+def _of_each_class(samples: Sequence[Sample], most: int) -> list[int]:
+    """Return the numbers of as many samples as are wanted, in their order."""
+    painted = [set(map(int, np.unique(s.painted_classes))) - {IGNORE} for s in samples]
+    return sorted(rarest_first(painted)[:most])
+
+
+def _counts(sample: Sample, size: int) -> NDArray[np.int64]:
+    """Return the painted pixels of each class."""
+    classes = sample.painted_classes
+    return np.bincount(classes[classes != IGNORE].astype(np.int64), minlength=size)
 
 
 def _painted_blocks(
@@ -174,9 +183,8 @@ class _ByBlock:
         wide = int(x.max()) + 1
         cells, cell = np.unique(y * wide + x, return_inverse=True)
         table = np.bincount(cell * size + self.classes, minlength=len(cells) * size)
-        plane = self.sample.origin[0]
         return {
-            (self.sample.pair, plane, int(c) // wide, int(c) % wide): counts
+            (self.sample.pair, int(c) // wide, int(c) % wide): counts
             for c, counts in zip(cells, table.reshape(len(cells), size), strict=True)
         }
 
@@ -241,14 +249,14 @@ def _value(
 
 def _corner(sample: Sample, key: _Block, block: int) -> tuple[int, int]:
     """Return where a block begins in the sample, which may be outside of it."""
-    return key[2] * block - sample.origin[1], key[3] * block - sample.origin[2]
+    return key[1] * block - sample.origin[1], key[2] * block - sample.origin[2]
 
 
 def _near(sample: Sample, held: set[_Block], block: int, gap: int) -> NDArray[np.bool_]:
     """Return (H, W): what lies in held-out blocks or within ``gap`` of them."""
     out = np.zeros(sample.labels.shape, bool)
     for key in held:
-        if key[:2] == (sample.pair, sample.origin[0]):
+        if key[0] == sample.pair:
             y, x = _corner(sample, key, block)
             rows = slice(max(0, y - gap), max(0, y + block + gap))
             out[rows, max(0, x - gap) : max(0, x + block + gap)] = True
@@ -262,7 +270,7 @@ def _without(sample: Sample, held: set[_Block], block: int, gap: int) -> Sample:
 
 def _only(sample: Sample, key: _Block, block: int) -> Sample | None:
     """Return a block of a sample with what lies around it; None if nothing counts in it."""
-    if key[:2] != (sample.pair, sample.origin[0]):
+    if key[0] != sample.pair:
         return None
     corner = _corner(sample, key, block)
     own, window = [], []

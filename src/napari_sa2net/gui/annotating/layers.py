@@ -3,7 +3,7 @@
 A painting has one of two meanings. In *strokes* 0 is "not painted", 1 is background and 2… are
 the classes; in a *full mask* 0 is background and 1… are the classes. Either may hold classes or
 instances, where each number is an object of its own. The meaning stands in the layer's
-metadata; of a layer from elsewhere it is guessed.
+metadata; of a layer from elsewhere it is guessed once, and then stands there too.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Guess:
     of: Of
     why: str
     """A sentence for the window."""
+    empty: bool = False
 
 
 def painted_classes(card: ModelCard) -> list[ClassInfo]:
@@ -160,7 +161,7 @@ def correct_prediction(
     data = np.array(source)
     note = note_of(labels_layer) or {}
     axes = layer_letters(labels_layer)
-    of: Of = note.get("result") or guess(labels_layer, None).of
+    of: Of = note.get("result") or guess(labels_layer, card).of
     before = data
     if original is not None and np.size(original) == data.size:
         before = np.asarray(original).reshape(data.shape)
@@ -203,8 +204,16 @@ def meaning_of(layer: Any) -> tuple[Meaning, Of] | None:
     return table["meaning"], table["of"]
 
 
-def set_meaning(layer: Any, meaning: Meaning, of: Of, card: ModelCard | None = None) -> str:
-    """Note what the values of ``layer`` mean, and colour them so.
+def guessed(layer: Any) -> str:
+    """Return how the meaning that stands in ``layer`` was guessed; empty where a person said it."""
+    table = (note_of(layer) or {}).get(KIND)
+    return str(table.get("guessed", "")) if isinstance(table, dict) else ""
+
+
+def set_meaning(
+    layer: Any, meaning: Meaning, of: Of, card: ModelCard | None = None, guessed: str = ""
+) -> str:
+    """Note what the values of ``layer`` mean, and how that was guessed; colour them so.
 
     No pixel is changed; the text says what each value means from now on.
 
@@ -216,7 +225,8 @@ def set_meaning(layer: Any, meaning: Meaning, of: Of, card: ModelCard | None = N
     note = note_of(layer) or {}
     before = note.get(KIND)
     table = dict(before) if isinstance(before, dict) else {"axes": layer_letters(layer)}
-    layer.metadata[NOTE] = {**note, KIND: {**table, "meaning": meaning, "of": of}}
+    said = {"meaning": meaning, "of": of, "guessed": guessed}
+    layer.metadata[NOTE] = {**note, KIND: {**table, **said}}
     if card is not None:
         recolour(layer, meaning, card)
     return describe(meaning, of, card)
@@ -251,7 +261,12 @@ def guess(layer: Any, card: ModelCard | None) -> Guess:
     """
     known = meaning_of(layer)
     if known is not None:
-        return Guess(*known, "As it was made, or as you said.")
+        return Guess(*known, guessed(layer) or "As it was made, or as you said.")
+    return guess_by_values(layer, card)
+
+
+def guess_by_values(layer: Any, card: ModelCard | None) -> Guess:
+    """Tell what the values of ``layer`` mean as :func:`guess` does, whatever stands in it."""
     note = note_of(layer) or {}
     if note.get("kind") == "labels":
         of: Of = "classes" if note.get("result") == "classes" else "instances"
@@ -260,7 +275,7 @@ def guess(layer: Any, card: ModelCard | None) -> Guess:
     values, share = values_in(data, layer_letters(layer))
     count = len(painted_classes(card)) if card else 2
     if not len(values):
-        return Guess("strokes", "classes", "Nothing is painted yet.")
+        return Guess("strokes", "classes", "Nothing is painted yet.", empty=True)
     if list(values) in ([1], [BINARY]):
         return Guess("mask", "classes", f"Its values are 0 and {values[0]}: a mask.")
     most = int(values.max())
@@ -299,16 +314,19 @@ def recolour(layer: Any, meaning: Meaning, card: ModelCard) -> None:
     known = meaning_of(layer)
     of = known[1] if known else "classes"
     names = value_names(meaning, of, card)
-    layer.features = {
-        "index": np.arange(len(names)),
-        "class": np.array([name for _, name in names], dtype=object),
-    }
+    if not guessed(layer):  # else the table may be a person's own
+        layer.features = {
+            "index": np.arange(len(names)),
+            "class": np.array([name for _, name in names], dtype=object),
+        }
     if of == "instances":
         layer.colormap = colours.instance_colormap()
         return
     table: dict[int | None, Any] = {None: np.array(colours.OTHER), 0: np.zeros(4)}
     for value, colour in class_colours(meaning, card).items():
         table[value] = np.array(colours.rgba(colour))
+    if meaning == "mask" and 1 in table:
+        table.setdefault(BINARY, table[1])
     layer.colormap = DirectLabelColormap(color_dict=table)
 
 

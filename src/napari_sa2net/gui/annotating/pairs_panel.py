@@ -26,18 +26,19 @@ from qtpy.QtWidgets import (
 from ..layers import note_of
 from ..regions import MEASURE
 from ..watching import watch
+from ..wrapping import WrappedLabel
 from . import layers as annotation_layers
 from .originals import original_of
 from .pairs import Pair, PairList
 
 MEANINGS = {"strokes": "Strokes", "mask": "Full mask"}
-OFS = {"classes": "classes", "instances": "single objects"}
+OFS = {"classes": "classes", "instances": "objects"}
 MEANING_TIP = (
     "<qt><b>Strokes</b>: what you did not paint (0) is not looked at; 1 is background, 2… are the "
     "classes. <b>Full mask</b>: every pixel counts; 0 is background, 1… are the classes.</qt>"
 )
 OF_TIP = (
-    "<qt><b>Classes</b>: a number is a kind of thing. <b>Single objects</b>: each number is an "
+    "<qt><b>Classes</b>: a number is a kind of thing. <b>Objects</b>: each number is an "
     "object of its own, so that touching ones can be told apart.</qt>"
 )
 
@@ -67,8 +68,7 @@ class PairRow(QFrame):  # type: ignore[misc]
         self.on.setChecked(pair.on)
         self.on.setToolTip("Whether the model learns from this painting.")
         self.on.setAccessibleName(f"Learn from {pair.painting.name}")
-        self.title = QLabel()
-        self.title.setWordWrap(True)
+        self.title = WrappedLabel(rich=True)
         self.remove = QToolButton()
         self.remove.setText("✕")
         self.remove.setAutoRaise(True)

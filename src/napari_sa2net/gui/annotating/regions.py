@@ -138,7 +138,7 @@ class WhereNext:
     def _key(self, query: Query, index: tuple[int, ...]) -> Any:
         image = query.image
         where = (image.source_id or image.name, image.data.shape, image.axes, index)
-        return where, query.card.name, query.channels, query.diameter
+        return where, query.card.name, query.channels, query.diameter, image.pixel_size_yx
 
     def _known(self, query: Query, index: tuple[int, ...]) -> _Map | None:
         """Return the disagreement from the last press, or from a result of this model."""

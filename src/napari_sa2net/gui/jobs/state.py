@@ -143,11 +143,11 @@ def found_text(segmentation: Any) -> str:
 def done_text(segmentation: Any, seconds: float) -> str:
     """Say what a run found."""
     count = len(segmentation.features.get("index", ()))
-    hint = "" if count else " Try a lower threshold, another diameter, or another model."
+    hint = "" if count else " Try a lower threshold, another size, or another model."
     return f"Found {found_text(segmentation)} in {time_text(seconds)}.{hint}"
 
 
-def acts_on_text(shown: Any, present: bool) -> str:
+def acts_on_text(shown: Any, present: bool, model: str) -> str:
     """Say which result the label settings change.
 
     Parameters
@@ -156,8 +156,11 @@ def acts_on_text(shown: Any, present: bool) -> str:
         The last result (:class:`~napari_sa2net.gui.writer.Shown`), or None.
     present
         Whether its layer is in the viewer.
+    model
+        Name of the model chosen, whose settings are shown.
     """
-    if shown is None:
+    other = shown is not None and shown.model != model
+    if shown is None or (other and not present):
         return "Once there are labels, these change them at once, without running the network."
     if not present and not shown.on_disk:
         return "The last labels were removed: a change makes them again."
@@ -167,6 +170,12 @@ def acts_on_text(shown: Any, present: bool) -> str:
             f"“{shown.layer.name}” ({found}) is too large to change at once: what you set here "
             "counts when you press Segment again."
         )
+    if other:
+        return (
+            f"“{shown.layer.name}” was made with {shown.model}: what you set here "
+            "counts when you press Segment."
+        )
     # While a slider is dragged only one plane is made, and nobody has counted.
     count = "" if shown.labelling is None else f": {found_text(shown.segmentation)}"
-    return f"These change “{shown.layer.name}” at once{count}."
+    hidden = "" if shown.layer.visible else " (hidden)"
+    return f"These change “{shown.layer.name}”{hidden} at once{count}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from functools import partial
 from typing import Any
 
@@ -20,16 +21,22 @@ from qtpy.QtWidgets import (
 
 from ...engine.errors import SA2NetError
 from ...engine.paintings import Kept
+from ..wrapping import WrappedLabel
 from .keeper import PaintingKeeper
 
 MOST = 3
 """Paintings shown without scrolling."""
 
 
+def when_text(kept: Kept) -> str:
+    """Say when a painting was last changed."""
+    return kept.when.strftime("%Y-%m-%d %H:%M")
+
+
 def kept_text(kept: Kept) -> str:
     """Return two lines that tell a person which painting it is."""
     on = f" on {kept.image}" if kept.image and kept.image not in kept.name else ""
-    when = kept.when.strftime("%Y-%m-%d %H:%M")
+    when = when_text(kept)
     size = " × ".join(str(n) for n in kept.shape)
     return f"{kept.name}{on}\n{when} · {kept.pixels:,} pixels painted · {size}"
 
@@ -52,8 +59,7 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         self._keeper = keeper
         self.title = QLabel()
         self.title.setWordWrap(True)
-        self.problem = QLabel()
-        self.problem.setWordWrap(True)
+        self.problem = WrappedLabel()
         self.problem.hide()
         self._list = QWidget()
         self._rows = QVBoxLayout(self._list)
@@ -79,13 +85,18 @@ class KeptPanel(QWidget):  # type: ignore[misc]
             row = self._rows.takeAt(0).widget()
             row.hide()
             row.deleteLater()
+        heights = []
         for kept in self.offered:
-            self._rows.addWidget(self._row(kept))
+            row = self._row(kept)
+            self._rows.addWidget(row)
+            row.show()  # until then a list that is on the screen has no room for it
+            heights.append(row.sizeHint().height())
         count = len(self.offered)
         what = "A painting was" if count == 1 else f"{count} paintings were"
         self.title.setText(f"<b>{what} left</b> and can be restored:")
-        height = self._list.sizeHint().height()
-        self._scroll.setFixedHeight(height if count <= MOST else height * MOST // count)
+        shown = heights[:MOST]
+        gaps = self._rows.spacing() * max(0, len(shown) - 1)
+        self._scroll.setFixedHeight(sum(shown) + gaps)
         self.title.setVisible(count > 0)
         self._scroll.setVisible(count > 0)
 
@@ -125,11 +136,9 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         row = QWidget()
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 2, 0, 2)
-        label = QLabel(kept_text(kept))
-        label.setWordWrap(True)
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        label.setToolTip(str(kept.folder))
+        label = _Lines(f"{kept.name}\n{when_text(kept)} · {kept.pixels:,} px")
+        more = html.escape(f"{kept_text(kept)}\n{kept.folder}").replace("\n", "<br>")
+        label.setToolTip(f"<qt>{more}</qt>")
         layout.addWidget(label, 1)
         for text, tip, act in (
             ("Restore", "Add it as a layer, over its image if that is open.", self.restore),
@@ -147,6 +156,25 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         super().showEvent(event)
         self.refresh()
         self._keeper.watch_window_of(self)
+
+
+class _Lines(QLabel):  # type: ignore[misc]
+    """Lines of text, each cut with an ellipsis where there is no room for all of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._text = text
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def resizeEvent(self, event: Any) -> None:
+        """Cut the lines anew."""
+        super().resizeEvent(event)
+        cut, width = Qt.TextElideMode.ElideMiddle, self.contentsRect().width()
+        lines = (
+            self.fontMetrics().elidedText(line, cut, width) for line in self._text.splitlines()
+        )
+        self.setText("\n".join(lines))
 
 
 def _call(act: Any, kept: Kept, *_: Any) -> None:

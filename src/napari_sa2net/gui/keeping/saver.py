@@ -361,7 +361,10 @@ class Saver:
 
     def _look_at_room(self) -> None:
         self._measured = sum(job.kept.size for job in self._jobs if job.kept)
-        total, _ = make_room(self.folder, *self._most)
+        total, removed = make_room(self.folder, *self._most)
+        if removed:
+            left = "1 painting that was" if removed == 1 else f"{removed} paintings that were"
+            self._tell("info", f"To make room, {left} left longest ago: removed.")
         if total > self._most[0] and not self._said_big:
             self._said_big = True
             self._tell(

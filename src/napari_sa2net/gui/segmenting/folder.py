@@ -58,6 +58,8 @@ def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderR
         "channels": parse_channels(form.channels),
         "flips": choices.flips,
     }
+    if choices.pixel_size is not None:  # else what each file says
+        options["pixel_size"] = choices.pixel_size
     output = Path(form.output.strip()).expanduser()
     return FolderRequest(images, output, form.save, form.replace, choices.card.name, options)
 

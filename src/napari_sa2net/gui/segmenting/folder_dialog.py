@@ -51,6 +51,8 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         Returns what is chosen in the tab.
     here
         Returns whether the model chosen there need not be downloaded first.
+    chosen
+        Signal that something else is chosen in the tab.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         controller: Any,
         choices: Callable[[], Choices],
         here: Callable[[], bool],
+        chosen: Any,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -84,8 +87,9 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self._restore()
         self.start.clicked.connect(lambda _: self._on_start())
         self.stop.clicked.connect(lambda _: self.controller.cancel())
-        # A bound method of a QObject: Qt disconnects it when this dialog goes.
+        # Bound methods of a QObject: Qt disconnects them when this dialog goes.
         controller.changed.connect(self.refresh)
+        chosen.connect(self.refresh)
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -240,7 +244,9 @@ def uses_text(choices: Choices) -> str:
     """Say what of the tab is used."""
     name = choices.card.name if choices.card is not None else "no model"
     size = "each file's pixel size"
-    if choices.diameter is not None:
+    if choices.pixel_size is not None:
+        size = f"pixels of {choices.pixel_size:g} µm"
+    elif choices.diameter is not None:
         size = f"objects of {choices.diameter:g} pixels"
     settings = choices.labelling
     labels = (
@@ -253,14 +259,18 @@ class FolderButton(QPushButton):  # type: ignore[misc]
     """Opens the window "Folder of images"; its parameters are those of :class:`FolderDialog`."""
 
     def __init__(
-        self, controller: Any, choices: Callable[[], Choices], here: Callable[[], bool]
+        self,
+        controller: Any,
+        choices: Callable[[], Choices],
+        here: Callable[[], bool],
+        chosen: Any,
     ) -> None:
         super().__init__("Folder of images…")
         self.setToolTip(
             "<qt>Segment all images of a folder into files, with the model and the settings "
             "chosen above.</qt>"
         )
-        self._parts = (controller, choices, here)
+        self._parts = (controller, choices, here, chosen)
         self.clicked.connect(lambda _: self.open_dialog())
 
     def open_dialog(self) -> FolderDialog:

@@ -23,6 +23,7 @@ from ..jobs.lifetime import owned_by
 from ..jobs.state import Kind, done_text, time_text
 from ..jobs.worker import Outcome, Task, Work
 from ..saving import step_sizes
+from ..watching import watch
 from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
@@ -71,8 +72,11 @@ class SegmentController(JobHost):
         """Shows the large result that is made now."""
         self.labelling: Any = None
         """The label settings wanted now: those of the sliders."""
+        self._model = ""
+        """The model of the last run."""
         self._relabel: Task | None = None
         self._pending: tuple[Any, tuple[int, ...] | None] | None = None
+        watch(self, viewer.layers.events.removed, self._on_removed)
 
     # --- the jobs --------------------------------------------------------------------------
 
@@ -81,8 +85,7 @@ class SegmentController(JobHost):
         if target.on_disk:
             self._segment_large(request, target)
             return
-        self.labelling = request.labelling
-        self._ask_device(request.options)
+        self._ask(request)
         started = time.monotonic()
 
         def finish(ran: Ran) -> None:
@@ -90,7 +93,7 @@ class SegmentController(JobHost):
             for text in self.writer.write(self._viewer(), self.shown, ran.maps):
                 self.note(text)
             self.note(done_text(ran.segmentation, time.monotonic() - started))
-            self.labels_wanted(self.labelling, settled=True)
+            self.labels_wanted(self.labelling, request.model, settled=True)
 
         kind: Kind = "preview" if target.preview else "segment"
         if kind == "preview" or self._begin(kind):
@@ -108,8 +111,7 @@ class SegmentController(JobHost):
             return
         if viewer is None or not self._begin("segment"):
             return
-        self.labelling = request.labelling
-        self._ask_device(request.options)
+        self._ask(request)
 
         def show(store: Path) -> Any:
             layer = self.writer.show_store(self._viewer(), target, request, store)
@@ -225,19 +227,23 @@ class SegmentController(JobHost):
 
     # --- live labels -----------------------------------------------------------------------
 
-    def labels_wanted(self, labelling: Any, *, settled: bool) -> None:
+    def labels_wanted(self, labelling: Any, model: str, *, settled: bool) -> None:
         """Make the labels again with other settings, off the GUI thread; the latest wins.
 
         While ``settled`` is False (a slider is being dragged) only the plane shown is made.
-        During a run the settings are kept, and used when it ends.
+        During a run the settings are kept, and used when it ends. Settings of another ``model``
+        than the one that made the labels, or makes them now, do not act on them.
         """
+        running, shown = self.state.kind in ("segment", "preview"), self.shown
+        if model != (self._model if running or shown is None else shown.model):
+            return
         self.labelling = labelling
-        if self.shown is None or self.shown.on_disk or self.state.kind in ("segment", "preview"):
+        if shown is None or shown.on_disk or running:
             return
         idle = self._pending is None and self._relabel is None
-        if settled and idle and labelling == self.shown.labelling:
+        if settled and idle and labelling == shown.labelling:
             return
-        index = None if settled else self.writer.plane_shown(self._viewer(), self.shown)
+        index = None if settled else self.writer.plane_shown(self._viewer(), shown)
         self._pending = (labelling, index or None)  # a 2D image has only one plane: all
         if self._relabel is None:
             self._relabel_next()
@@ -281,6 +287,15 @@ class SegmentController(JobHost):
             self.note(text)
         self.changed.emit()
 
+    def _on_removed(self, _: Any = None) -> None:
+        """Forget a result whose image and labels are gone: nothing may bring it back."""
+        viewer, shown = self._viewer(), self.shown
+        if viewer is None or shown is None or shown.layer is None:  # not written yet
+            return
+        if shown.layer not in viewer.layers and shown.target.source not in viewer.layers:
+            self.shown = self._pending = None
+            self.changed.emit()
+
     # --- running ---------------------------------------------------------------------------
 
     def _start(self, kind: Kind, work: Work, finish: Finish, description: str = "") -> None:
@@ -299,6 +314,11 @@ class SegmentController(JobHost):
             self.fail(error)
             return False
         return True
+
+    def _ask(self, request: Request) -> None:
+        """Take note of what a run is asked for."""
+        self.labelling, self._model = request.labelling, request.model
+        self._ask_device(request.options)
 
     def _ask_device(self, options: dict[str, Any]) -> None:
         asked = options.get("device", "auto")

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from ...engine.segmentation import SegmentOptions
 from ..forms import field_help
 from ..jobs.state import size_text
+from ..wrapping import WrappedLabel
 from .model_manager import WHERE, ManageButton
 
 DEVICES = {
@@ -89,8 +90,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         self.combo.setMinimumContentsLength(12)
         self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.combo.setToolTip("The trained network to use.")
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = WrappedLabel(rich=True)
         self.download_button = QPushButton("Download")
         self.download_button.setToolTip("Fetch this model's file now; it is kept for later.")
         self.import_button = QPushButton("Import a model file…")
@@ -119,7 +119,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         choice = QHBoxLayout()
         choice.addWidget(self.combo, 1)
         if controller is not None:
-            self.manage_button = ManageButton(controller, self._name)
+            self.manage_button = ManageButton(controller, lambda: self.name)
             choice.addWidget(self.manage_button)
         label = QLabel("&Model")
         label.setBuddy(self.combo)
@@ -144,7 +144,9 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         row = self.combo.currentIndex()
         return self._entries[row] if 0 <= row < len(self._entries) else None
 
-    def _name(self) -> str:
+    @property
+    def name(self) -> str:
+        """Its name, empty if there is none."""
         return "" if self.entry is None else str(self.entry.card.name)
 
     def set_entries(self, entries: list[Any], name: str = "") -> None:

@@ -209,8 +209,9 @@ def keep_store(store: Path, path: Path) -> Path:
             "This result is not complete yet: wait for it, or press Segment to go on with it."
         )
     if path.suffix.lower() != ".zarr":
+        name = f"{path.stem.removesuffix('.ome')}.ome.zarr"
         raise InputError(
-            f"A result this large is saved as OME-Zarr: give a name such as {path.stem}.ome.zarr, "
+            f"A result this large is saved as OME-Zarr: give a name such as {name}, "
             "or one that ends in .csv, .geojson or .zip for what is told of its objects. To write "
             "TIFF, segment a part of the image (Where)."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -25,7 +25,7 @@ from .. import large, saving
 from ..forms import DataclassForm, group, tab_page
 from ..image_panel import ImagePanel
 from ..job_progress import JobProgress
-from ..jobs.state import acts_on_text, size_text
+from ..jobs.state import size_text
 from ..jobs.worker import describe_error
 from ..messages import MessageArea
 from ..resolve import Choices, is_stack, resolve
@@ -33,6 +33,7 @@ from ..scale_field import ScaleField
 from ..watching import watch
 from ..writer import Target
 from . import results
+from .acts_on import ActsOn
 from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
 from .model_manager import ask_for_model_file
@@ -80,7 +81,7 @@ LABEL_FIELDS = {
 
 
 class SegmentWidget(QWidget):  # type: ignore[misc]
-    """Segments an image layer.
+    """Segments an image layer. ``chosen`` is emitted when model, object size or labels change.
 
     Parameters
     ----------
@@ -89,6 +90,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
     controller
         Runs the jobs of that viewer.
     """
+
+    chosen = Signal()
 
     def __init__(self, viewer: Any, controller: SegmentController) -> None:
         super().__init__()
@@ -102,13 +105,13 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
         self.all_planes = QCheckBox("… of all planes")
         self.too_large = QLabel(large.ONLY_LABELS)
-        self.acts_on = QLabel()
+        self.acts_on = ActsOn()
         self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
         self.preview = QPushButton("P&review")
         self.segment = QPushButton("&Segment")
         self.cancel = QPushButton("&Cancel")
         self.save = QPushButton("Save result…")
-        self.folder = FolderButton(controller, self.choices, self._model_is_here)
+        self.folder = FolderButton(controller, self.choices, self._model_is_here, self.chosen)
         self.progress = JobProgress()
         self.messages = MessageArea()
         self._lay_out()
@@ -148,8 +151,6 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll, 1)
         layout.addLayout(buttons)
-        self.acts_on.setWordWrap(True)
-        self.acts_on.setTextFormat(Qt.TextFormat.PlainText)
         layout.addWidget(self.progress)
         layout.addWidget(self.messages)
         below = QHBoxLayout()
@@ -172,6 +173,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.image.changed.connect(self._on_image)
         self.where.changed.connect(self._refresh)
         self.scale.failed.connect(lambda text: self.controller.note(text, "error"))
+        self.scale.changed.connect(self.chosen)
         self.model.changed.connect(self._on_model)
         self.model.download.connect(self._on_download)
         self.model.import_file.connect(self._on_import)
@@ -190,13 +192,15 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
 
     def choices(self) -> Choices:
         """Return what is shown."""
+        scale, image = self.scale.value(), self.image.image
         return Choices(
             layer=self.image.layer,
-            image=self.image.image,
+            image=image and scale.on(image),
             problem=self.image.problem,
             card=self.model.entry.card if self.model.entry is not None else None,
             channels=self.image.channels.text(),
-            diameter=self.scale.diameter(),
+            diameter=scale.diameter,
+            pixel_size=scale.pixel_size,
             device=self.model.device_name(),
             keep=frozenset(name for name, box in self.keep.items() if box.isChecked()),
             all_planes=self.all_planes.isChecked(),
@@ -252,11 +256,14 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self._refresh()
 
     def _on_model(self) -> None:
-        entry = self.model.entry
+        entry, shown = self.model.entry, self.controller.shown
         if entry is not None:
             self.scale.set_card(entry.card)
-            self.labelling.set_value(entry.card.labelling)
+            # Of the model whose labels are shown, those that made them, as they act on them.
+            ours = shown is not None and shown.model == entry.card.name and shown.labelling
+            self.labelling.set_value(ours or entry.card.labelling)
         self._refresh()
+        self.chosen.emit()
 
     def _list_models(self, name: str = "") -> None:
         try:
@@ -331,14 +338,21 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             return
         kinds = FILE_FILTER if store_of(layer) is not None else saving.FILE_FILTER
         path, kind = QFileDialog.getSaveFileName(self, "Save result", name, kinds)
-        if path:
-            self.controller.save(layer, saving.named(Path(path), name, kind))
+        named = saving.named(Path(path), name, kind)
+        if not path or (
+            # Of this one the dialog has not asked.
+            str(named) != path and named.exists() and not self.ask(f"Replace {named.name}?")
+        ):
+            return
+        self.controller.save(layer, named)
 
     def _on_labelling(self, settled: bool) -> None:
         self._refresh_labelling()
         self._remember()
+        self.chosen.emit()
         try:
-            self.controller.labels_wanted(self.labelling.value(), settled=settled)
+            model = self.model.name
+            self.controller.labels_wanted(self.labelling.value(), model, settled=settled)
         except Exception as error:
             self.controller.note(describe_error(error), "error")
 
@@ -364,7 +378,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.messages.show_notes(self.controller.notes)
         shown = self.controller.shown
         present = shown is not None and shown.layer in self._viewer.layers
-        self.acts_on.setText(acts_on_text(shown, present))
+        self.acts_on.show_result(shown, present, self.model.name)
         self._refresh_labelling()
 
     def _refresh_labelling(self) -> None:

@@ -7,7 +7,9 @@ import time
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from ..wrapping import WrappedLabel
 
 MOST = 4
 """Offers shown at once; the others follow when these are decided."""
@@ -65,8 +67,7 @@ class Offers(QWidget):  # type: ignore[misc]
     def _add(self, thing: Any, text: str, busy: bool) -> None:
         frame = QFrame()
         frame.setFrameShape(QFrame.Shape.StyledPanel)
-        label = QLabel(text)
-        label.setWordWrap(True)
+        label = WrappedLabel(text, rich=True)
         take, refuse = QPushButton(self._take), QPushButton(self._refuse)
         take.setToolTip(self._tips[0])
         refuse.setToolTip(self._tips[1])

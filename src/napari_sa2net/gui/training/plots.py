@@ -90,7 +90,7 @@ class LearningPlot(QWidget):  # type: ignore[misc]
         graphics.setBackground(palette.color(QPalette.ColorRole.Window))
         graphics.setFixedHeight(HEIGHT)
         graphics.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        graphics.ci.layout.setContentsMargins(0, 0, 4, 0)
+        graphics.ci.layout.setContentsMargins(0, 0, 4, 6)
         graphics.ci.layout.setVerticalSpacing(2)
         for row, (title, curves) in enumerate(CURVES.items()):
             plot = graphics.addPlot(row=row, col=0)
@@ -103,7 +103,7 @@ class LearningPlot(QWidget):  # type: ignore[misc]
                 axis.setPen(text)
                 axis.setTextPen(text)
                 axis.enableAutoSIPrefix(False)
-            plot.getAxis("left").setWidth(46)
+            plot.getAxis("left").setWidth(60)  # four digits and a point, beside the title
             plot.setLabel("left", title)
             self._plots[title] = plot
             for name, colour in curves:

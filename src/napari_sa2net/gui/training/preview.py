@@ -89,10 +89,8 @@ class TrainingPreview:
             self._view = None
             return
         part = _middle(part, shown.image.layer_axes, LARGEST / max(shown.zoom, 1e-3))
-        if self._view is None or self._view.image.region != part:
+        if self._view is None or self._view.image.region != part or _how(self._view) != _how(shown):
             self._view = View(shown.image.crop(part), shown.channels, shown.diameter)
-        elif (self._view.channels, self._view.diameter) != (shown.channels, shown.diameter):
-            self._view = View(self._view.image, shown.channels, shown.diameter)
 
     def write(self, viewer: Any, view: View, foreground: NDArray[Any]) -> None:
         """Show the foreground's probability (H, W) of a view."""
@@ -128,6 +126,11 @@ class TrainingPreview:
                     layer.metadata[NOTE] = _note(image)
                 return layer
         return None
+
+
+def _how(seen: Shown | View) -> tuple[Any, ...]:
+    """Return how an image is given to the network."""
+    return seen.channels, seen.diameter, seen.image.pixel_size_yx
 
 
 def _note(image: LayerImage) -> dict[str, Any]:

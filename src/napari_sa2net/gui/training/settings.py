@@ -6,11 +6,12 @@ import dataclasses
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QToolButton, QVBoxLayout, QWidget
 
 from ..forms import DataclassForm
 from ..jobs.state import time_text
 from ..segmenting.model_panel import DEVICES
+from ..wrapping import WrappedLabel
 
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields of which only the one that the budget names counts."""
@@ -80,8 +81,7 @@ class SettingsPanel(QWidget):  # type: ignore[misc]
 
     def __init__(self, default: Any) -> None:
         super().__init__()
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
+        self.summary = WrappedLabel()
         self.form = DataclassForm(default, labels_of(default))
         self.device = QComboBox()
         for name, text in DEVICES.items():

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QColorDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QToolButton,
@@ -26,6 +25,7 @@ from ...engine.errors import InputError
 from ..annotating.pairs_panel import small_combo
 from ..segmenting.model_manager import ManageButton
 from ..segmenting.model_panel import worth_and_licence
+from ..wrapping import WrappedLabel
 
 SCRATCH = "From scratch (a new network)"
 BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
@@ -110,8 +110,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
             "<qt>Tries every model that is here on what you painted, and chooses the one that "
             "tells it apart best. It takes a few seconds for each model.</qt>"
         )
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = WrappedLabel(rich=True)
         self.define = QCheckBox("Define other classes")
         self.define.setToolTip(
             "<qt>Give the classes you want to tell apart. The model gets a new output for them; "

@@ -12,6 +12,7 @@ from ...engine.errors import InputError
 from ..annotating.pairs import PairList
 from ..annotating.regions import Query
 from ..image_panel import ImagePanel
+from ..scale_field import Scale
 
 
 class WherePanel(QWidget):  # type: ignore[misc]
@@ -38,7 +39,7 @@ class WherePanel(QWidget):  # type: ignore[misc]
         self,
         entry: Any,
         channels: tuple[int, ...] | None,
-        diameter: float | None,
+        scale: Scale,
         device: str,
         go: Callable[[Query], None],
     ) -> None:
@@ -53,11 +54,11 @@ class WherePanel(QWidget):  # type: ignore[misc]
         go(
             Query(
                 layer=self._image.layer,
-                image=image,
+                image=scale.on(image),
                 annotations=[p.painting for p in self._pairs.pairs if p.sources == sources],
                 card=entry.card,
                 channels=None if image.rgb else channels,
-                diameter=diameter,
+                diameter=scale.diameter,
                 device=device,
             )
         )

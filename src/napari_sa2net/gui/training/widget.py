@@ -242,13 +242,14 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         if image is None:
             self.controller.preview.show_image(None)
             return
-        diameter, zoom = self.scale.diameter(), 1.0
-        if diameter is not None and card.diameter is not None:
-            zoom = card.diameter / diameter
+        scale, zoom = self.scale.value(), 1.0
+        image = scale.on(image)
+        if scale.diameter is not None and card.diameter is not None:
+            zoom = card.diameter / scale.diameter
         elif image.pixel_size is not None and card.pixel_size is not None:
             zoom = image.pixel_size / card.pixel_size
         self.controller.preview.show_image(
-            Shown(self.image.layer, image, self._channels(), diameter, zoom)
+            Shown(self.image.layer, image, self._channels(), scale.diameter, zoom)
         )
 
     def _list_models(self, name: str = "") -> None:
@@ -279,7 +280,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             self.controller.fail(error)
 
     def _on_suggest(self) -> None:
-        self.controller.suggest(self.scale.diameter(), self.settings.device_name())
+        self.controller.suggest(self.scale.value(), self.settings.device_name())
 
     def _on_where(self) -> None:
         entry = self.start.entry
@@ -288,7 +289,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.where.ask(
             entry,
             self._channels(),
-            self.scale.diameter(),
+            self.scale.value(),
             self.settings.device_name(),
             self.controller.where_next,
         )
@@ -311,7 +312,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             return
         if not self._is_here(entry, "train"):
             return
-        self.controller.train(plan, self.scale.diameter())
+        self.controller.train(plan, self.scale.value())
 
     def _is_here(self, entry: Any, what: str) -> bool:
         """Tell whether the start model is here, or may be downloaded to do something then."""

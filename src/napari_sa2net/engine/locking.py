@@ -14,7 +14,7 @@ else:
     import fcntl
 
 FEW = 5
-"""Attempts to lock a set, 50 ms apart: another process may only be looking at it."""
+"""Attempts to lock, 50 ms apart: another process may only be looking."""
 
 
 class Lock:
