@@ -98,6 +98,20 @@ def tiny_model() -> Any:
     return Model(network, card)
 
 
+@pytest.fixture(scope="session")
+def twin_model(tiny_model: Any) -> Any:
+    """Return a model that was made like the tiny one, with slightly other weights."""
+    import copy
+    from dataclasses import replace
+
+    import torch
+
+    network = copy.deepcopy(tiny_model.network)
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.0001)
+    return type(tiny_model)(network, replace(tiny_model.card, name="twin"))
+
+
 @pytest.fixture
 def real_image() -> NDArray[np.uint8]:
     """Return a bundled fluorescence image, (H, W), of nuclei."""

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -408,11 +407,10 @@ def test_own_models_are_renamed_exported_and_deleted(
 
 
 def test_models_are_joined_and_used_as_one(
-    model_file: str, tiny_model: Any, pictures: Path, tmp_path: Path,
+    model_file: str, twin_model: Any, pictures: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    card = replace(tiny_model.card, name="other")
-    other = str(save_model(type(tiny_model)(tiny_model.network, card), tmp_path / "other"))
+    other = str(save_model(twin_model, tmp_path / "other"))
     join = ["models", "join", model_file, other, "--name", "both"]
     assert main(join) == 0
     assert "both is made of 2 models" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from qtpy.QtWidgets import QWidget
@@ -18,7 +19,8 @@ def watch(widget: QWidget, emitter: Any, call: Callable[..., None]) -> Callable[
         call(event)
 
     def stop(*_: Any) -> None:
-        emitter.disconnect(listener)
+        with suppress(AttributeError):  # where both go at once, it may be in pieces already
+            emitter.disconnect(listener)
 
     emitter.connect(listener)
     widget.destroyed.connect(stop)

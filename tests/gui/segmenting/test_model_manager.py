@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from qtpy.QtWidgets import QWidget
 
 from napari_sa2net.engine.weights import (
@@ -140,12 +138,9 @@ def test_an_export_outlives_the_window(
 
 
 @pytest.fixture
-def twin(tiny_model: Any) -> str:
+def twin(twin_model: Any) -> str:
     """Add a model that fits the other and return its name."""
-    network = copy.deepcopy(tiny_model.network)
-    with torch.no_grad():
-        next(network.parameters()).mul_(1.5)
-    return add_model(Model(network, replace(tiny_model.card, name="twin"))).name
+    return add_model(twin_model).name
 
 
 def select(manager: ModelManager, *chosen: str) -> None:
