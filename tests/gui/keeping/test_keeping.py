@@ -546,9 +546,9 @@ def test_too_much_for_the_folder(
     layer.paint((590, 690), 2)
     assert keeping.flush(20)
     qtbot.wait(50)
-    assert len(shown) == 1
-    assert "go on being saved" in shown[0]
-    assert keeping.offers() == []  # the older one made room
+    assert ["go on being saved" in text for text in shown] == [False, True]
+    assert "1 painting that was left longest ago: removed" in shown[0]
+    assert keeping.offers() == []
     assert len(list(keeping.saver.folder.iterdir())) == 1
 
 
@@ -703,3 +703,24 @@ def test_in_a_real_window(
     qtbot.waitUntil(lambda: bool(list_kept(tmp_path)), timeout=20_000)
     assert list_kept(tmp_path)[0].pixels == pixels
     qtbot.waitUntil(lambda: not saving_threads(), timeout=20_000)
+
+
+def test_paintings_that_make_room_are_told(
+    viewer: ViewerModel, kept_by: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(keeper, "show_info", shown.append)
+    old = kept_by(viewer)
+    for _ in range(3):
+        annotate(viewer).paint((5, 5), 2)
+    assert old.flush(20)
+    old.shut_down()
+    del viewer.layers[1:]
+    keeping = kept_by(viewer)
+    assert len(keeping.offers()) == 3
+    keeping.saver._most = (10**9, 2)
+    annotate(viewer).paint((5, 5), 2)
+    assert keeping.flush(20)
+    qtbot.waitUntil(lambda: bool(shown), timeout=10_000)
+    assert len(keeping.offers()) == 1
+    assert shown == ["To make room, 2 paintings that were left longest ago: removed."]

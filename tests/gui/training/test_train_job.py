@@ -270,10 +270,10 @@ def test_the_pixel_size_that_is_given_is_that_of_the_paintings(
     assert tab.controller.preview._shown.zoom == pytest.approx(0.5)
     tab.train.click()
     over(qtbot, widget)
-    assert training.trained[-1][0][0].pixel_size == 0.1
+    assert training.trained[-1][0][0].pixel_size == (0.1, 0.1)
     tab.start.button.click()
     over(qtbot, widget)
-    assert training.asked[-1][0][0].pixel_size == 0.1
+    assert training.asked[-1][0][0].pixel_size == (0.1, 0.1)
     tab.start.choose("sem")
     tab.where.button.click()
     over(qtbot, widget)

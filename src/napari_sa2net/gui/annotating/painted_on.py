@@ -136,8 +136,9 @@ def _find(layers: list[Any], images: list[Any], first: Any) -> list[Any | None]:
     found: list[Any | None] = []
     for name, identity in layers:
         free = [x for x in images if x not in found]
-        same = next((x for x in free if layer_id(x) == identity), None)
-        found.append(same or next((x for x in free if str(x.name) == name), None))
+        same = [x for x in free if layer_id(x) == identity]
+        same += [x for x in free if str(x.name) == name]
+        found.append(same[0] if same else None)
     if found and found[0] is None and first not in found:
         found[0] = first
     return found

@@ -85,6 +85,8 @@ class PairList(QObject):  # type: ignore[misc]
         self.pairs: list[Pair] = []
         self.card: ModelCard | None = None
         """Of the model that is to learn: its classes are what the paintings mean."""
+        self.given: dict[tuple[str, ...], dict[str, Any]] = {}
+        """Sizes that a person gave, by the ids of the image's layers."""
         viewer.layers.events.removed.connect(self._on_removed)
 
     def of(self, painting: Any) -> Pair | None:
@@ -231,16 +233,20 @@ class PairList(QObject):  # type: ignore[misc]
         if not given:
             return scales
         other, shared = given[0]
+        if shared.diameter is not None and self.card is not None and self.card.diameter is None:
+            return scales  # the model makes no use of it
         told = set()
-        for i, (pair, image) in enumerate(zip(pairs, images, strict=True)):
+        for i, image in enumerate(images):
             if scales[i] != Scale() or has_size(image, self.card):
                 continue
             scales[i] = shared
             if image.name not in told:
                 told.add(image.name)
-                what = f"objects of {shared.diameter:g} px"
-                if shared.pixel_size is not None:
-                    what = f"pixels of {shared.pixel_size:g} µm"
+                what = (
+                    f"pixels of {shared.pixel_size:g} µm"
+                    if shared.diameter is None
+                    else f"objects of {shared.diameter:g} px"
+                )
                 self.told.emit(
                     f"No size was given for “{image.name}”: it is taken to have {what}, as "
                     f"“{other.sources[0].name}” has. Choose it above and give its own if that is "

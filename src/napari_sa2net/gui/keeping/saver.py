@@ -362,10 +362,11 @@ class Saver:
     def _look_at_room(self) -> None:
         self._measured = sum(job.kept.size for job in self._jobs if job.kept)
         total, removed = make_room(self.folder, *self._most)
-        if removed:
-            left = "1 painting that was" if removed == 1 else f"{removed} paintings that were"
-            self._tell("info", f"To make room, {left} left longest ago: removed.")
-        if total > self._most[0] and not self._said_big:
+        if total <= self._most[0]:
+            if removed:
+                was = "painting that was" if removed == 1 else "paintings that were"
+                self._tell("info", f"To make room, {removed} {was} left longest ago: removed.")
+        elif not self._said_big:
             self._said_big = True
             self._tell(
                 "info",

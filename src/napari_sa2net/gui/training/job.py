@@ -38,7 +38,6 @@ from ..jobs.state import (
 )
 from ..jobs.stepwise import Stepwise
 from ..jobs.worker import Outcome, Work, describe_error
-from ..scale_field import Scale
 from ..segmenting.job import SegmentController, controller_of
 from .backend import Plan, TrainBackend
 from .preview import TrainingPreview
@@ -101,7 +100,7 @@ class TrainController(JobHost):
 
     # --- a training ------------------------------------------------------------------------
 
-    def train(self, plan: Plan, scale: Scale) -> None:
+    def train(self, plan: Plan) -> None:
         """Read the paintings and train on them."""
         if self.state.busy or self._closed:
             return
@@ -124,21 +123,18 @@ class TrainController(JobHost):
             self.result = Finished(tuned, state, plan.name)
 
         if self._begin(state, control):
-            self._read("train", scale, learn)
+            self._read("train", learn)
 
-    def _read(self, kind: Kind, scale: Scale, go_on: Callable[[list[Any]], None]) -> None:
+    def _read(self, kind: Kind, go_on: Callable[[list[Any]], None]) -> None:
         """Copy what is painted, as the first part of a job, and hand it to ``go_on``."""
 
         def read(_: Any) -> None:
             self._set_state(JobState(kind, "reading what is painted…"))
-            pairs = self.pairs.read(self._viewer(), scale.diameter)
-            self._reading = Stepwise(pairs, done, refused)
+            self._reading = Stepwise(self.pairs.read(self._viewer()), done, refused)
             self._reading.start()
 
         def done(pairs: list[Any]) -> None:
             self._reading = None
-            if scale.pixel_size is not None:
-                pairs = [replace(pair, pixel_size=scale.pixel_size) for pair in pairs]
             go_on(pairs)
 
         def refused(error: Exception) -> None:
@@ -213,7 +209,7 @@ class TrainController(JobHost):
 
     # --- what to start from ----------------------------------------------------------------
 
-    def suggest(self, scale: Scale, device: str) -> None:
+    def suggest(self, device: str) -> None:
         """Try the models that are here on what is painted, and say which to start from."""
         if self.state.busy or self._closed:
             return
@@ -238,7 +234,7 @@ class TrainController(JobHost):
                 self.suggested.emit(suggestion.best.name)
 
         self.notes = []
-        self._read("rank", scale, rank)
+        self._read("rank", rank)
 
     # --- its result ------------------------------------------------------------------------
 

@@ -26,8 +26,9 @@ from ..job_progress import JobProgress
 from ..jobs.state import size_text
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
-from ..scale_field import ScaleField
+from ..scale_field import ScaleField, object_size_of
 from .backend import Plan
+from .chosen import Chosen
 from .job import STOPPABLE, TrainController
 from .offers import Offers, training_text
 from .plots import LearningPlot
@@ -65,6 +66,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.image.combo.setToolTip("The image to paint on. It follows the layer you select.")
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
+        self.chosen = Chosen(self.image, object_size_of(viewer), controller.pairs)
         self.start = StartPanel(controller.segment)
         self.annotate = AnnotatePanel(
             viewer,
@@ -143,7 +145,9 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.start.changed.connect(self._on_start)
         self.start.button.clicked.connect(lambda _: self._on_suggest())
         self.scale.failed.connect(lambda text: controller.note(text, "error"))
+        self.scale.changed.connect(self.chosen.follow)
         self.scale.changed.connect(self._look)
+        self.annotate.made.connect(self.chosen.take)
         self.annotate.failed.connect(controller.fail)
         self.settings.changed.connect(self._summarise)
         self.pairs.changed.connect(self._summarise)
@@ -157,7 +161,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.result.keep.connect(controller.keep)
         self.result.keep_start.connect(controller.keep_start)
         self.result.elsewhere.connect(self._on_elsewhere)
-        self.kept.restored.connect(controller.pairs.adopt)
+        self.kept.restored.connect(self.chosen.restored)
+        self.kept.restored.connect(lambda _: self._list_pairs())
         self.trainings.taken.connect(self._on_resume)
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
@@ -173,9 +178,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         form = self.controller.form
         self._list_models()
         self.preview.setChecked(self.controller.preview.on)
-        for layer in self._viewer.layers:
-            if annotation_layers.is_annotation(layer):
-                self.controller.pairs.adopt(layer)
+        self.controller.pairs.adopt_all()
         if not form:
             return
         self.image.choose(form["layer"])
@@ -213,20 +216,19 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self._show_progress()
 
     def _on_image(self) -> None:
+        self.chosen.follow()
         image = self.image.image
         axes = image.axes if image is not None else ""
         pixel_size = image.pixel_size if image is not None else None
         self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
-        for pair in self.controller.pairs.pairs:
-            if image is not None and pair.sources == self.image.layers():
-                pair.axes, pair.channels = image.axes, self._channels()
         self.annotate.offer_classes()
         self._look()
 
     def _on_start(self) -> None:
         self.scale.set_card(self.start.card())
+        self.controller.pairs.set_card(self.start.card())
         self.annotate.colour()
-        self.pairs.refresh()
+        self._list_pairs()
         self._look()
         self._summarise()
 
@@ -260,6 +262,12 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             return
         self.start.set_entries(entries, name)
 
+    def _list_pairs(self) -> None:
+        """Show the paintings, and of each how its meaning was guessed."""
+        for pair in self.controller.pairs.pairs:
+            self.pairs.told(pair.painting, annotation_layers.guessed(pair.painting))
+        self.pairs.refresh()
+
     def _summarise(self) -> None:
         ticked = sum(pair.on for pair in self.controller.pairs.pairs)
         paintings = "1 painting" if ticked == 1 else f"{ticked} paintings"
@@ -272,15 +280,15 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def _on_add(self, layer: Any) -> None:
         try:
-            guessed = annotation_layers.guess(layer, self.start.card())
-            self.pairs.told(layer, guessed.why)
             self.annotate.pair(layer)
+            self.chosen.take(layer)
+            self._list_pairs()
             self.keeper.watch(layer, self.image.layer)
         except Exception as error:
             self.controller.fail(error)
 
     def _on_suggest(self) -> None:
-        self.controller.suggest(self.scale.value(), self.settings.device_name())
+        self.controller.suggest(self.settings.device_name())
 
     def _on_where(self) -> None:
         entry = self.start.entry
@@ -312,7 +320,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             return
         if not self._is_here(entry, "train"):
             return
-        self.controller.train(plan, self.scale.value())
+        self.controller.train(plan)
 
     def _is_here(self, entry: Any, what: str) -> bool:
         """Tell whether the start model is here, or may be downloaded to do something then."""
