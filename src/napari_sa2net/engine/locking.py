@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -57,3 +58,14 @@ def try_lock(path: Path, *, patient: bool = False) -> Lock | None:
         with suppress(OSError):
             return Lock(path)
     return None
+
+
+def can_lock(folder: Path) -> bool:
+    """Tell whether files in ``folder`` can be locked at all, which some network disks cannot."""
+    probe = folder / f".lock-{uuid.uuid4().hex}"
+    lock = try_lock(probe)
+    if lock is None:
+        return False
+    lock.close()
+    probe.unlink(missing_ok=True)
+    return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_sa2net.engine import locking
 from napari_sa2net.engine.errors import SA2NetError, TrainingError
 from napari_sa2net.engine.training import states
 from napari_sa2net.engine.training.samples import Sample
@@ -94,3 +96,18 @@ def test_a_training_that_is_running_is_left_alone(tmp_path: Path) -> None:
     assert len(states.list_states(tmp_path)) == 1
     states.delete_state(tmp_path / "one")
     assert not (tmp_path / "one").exists()
+
+
+def test_where_a_disk_has_no_locks_trainings_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locking.Lock, "__init__", refused)
+    (tmp_path / "one").mkdir()
+    states.write_plan(tmp_path / "one", PLAN)
+    with states.running(tmp_path / "one"):
+        assert len(states.list_states(tmp_path)) == 1
+    states.delete_state(tmp_path / "one")
+    assert not list(tmp_path.iterdir())

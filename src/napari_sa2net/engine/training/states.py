@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import SA2NetError, TrainingError
 from ..files import replacing
-from ..locking import try_lock
+from ..locking import can_lock, try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +66,10 @@ def list_states(folder: str | Path) -> list[SavedState]:
     found = []
     for path in Path(folder).glob(f"*/{PLAN}"):
         lock = try_lock(path.with_name(LOCK))
-        if lock is None:
+        if lock is not None:
+            lock.close()
+        elif can_lock(path.parent):
             continue
-        lock.close()
         try:
             found.append(_entry(path.parent, read_plan(path.parent)))
         except (TrainingError, KeyError, TypeError, ValueError) as error:
@@ -198,7 +199,7 @@ def read_samples(folder: Path) -> list[Any]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[None]:
-    """Keep others from a training while it runs.
+    """Keep others from a training while it runs, where the disk has locks.
 
     Raises
     ------
@@ -206,7 +207,7 @@ def running(folder: Path) -> Iterator[None]:
         If it is running already, here or in another program.
     """
     lock = try_lock(folder / LOCK, patient=True)
-    if lock is None:
+    if lock is None and can_lock(folder):
         raise TrainingError(
             f"The training in {folder} is running, perhaps in another napari: wait until it ends, "
             "or stop it there."
@@ -214,7 +215,8 @@ def running(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.close()
+        if lock is not None:
+            lock.close()
         if not (folder / PLAN).exists():  # there was nothing to keep
             with suppress(OSError):
                 (folder / LOCK).unlink()
