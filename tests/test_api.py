@@ -385,6 +385,28 @@ def test_a_file_is_measured_in_its_units(tiny_model: Any, tmp_path: Path) -> Non
     assert not [name for name in api.measure(result) if name.startswith("intensity")]
 
 
+def test_a_file_is_measured_with_the_axes_it_was_segmented_with(
+    tiny_model: Any, tmp_path: Path
+) -> None:
+    """Its own may be wrong: that is what they are given for."""
+    stack = np.stack([IMAGE, IMAGE // 2])
+    path = write_image(tmp_path / "a.ome.tif", stack, "CYX")
+    result = api.segment(path, tiny_model, "cpu", axes="ZYX")
+    found, expected = api.measure(result, path), api.measure(result, stack)
+    assert set(found["z"]) == {0, 1}
+    assert found["intensity_mean_0"].tolist() == expected["intensity_mean_0"].tolist()
+
+
+@pytest.mark.parametrize("save", ["table", ("table",), None])
+def test_what_is_saved_of_many_files_is_named_in_any_way(
+    tiny_model: Any, tmp_path: Path, save: Any
+) -> None:
+    path = write_image(tmp_path / "a.tif", IMAGE, "YX")
+    api.segment_files([path], tmp_path / "out", tiny_model, "cpu", save=save)
+    made = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert made == ["a_labels.ome.tif"] + ["a_table.csv"] * bool(save)
+
+
 def test_many_files_are_segmented_once(tiny_model: Any, tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.ome.tif", IMAGE, "YX")
     out = tmp_path / "out"

@@ -642,3 +642,17 @@ def test_doctor_finds_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
     assert doctor.folder("cache folder", tmp_path, "X").state == "wrong"
+
+
+def test_evaluate_sees_first_whether_its_figures_can_be_written(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def never(*_: Any, **__: Any) -> None:
+        pytest.fail("the work had begun")
+
+    monkeypatch.setattr("napari_sa2net.api.evaluate", never)
+    (tmp_path / "file").write_text("in the way of a folder")
+    target = tmp_path / "file" / "scores.json"
+    assert main(["evaluate", str(pictures), str(pictures), "--json", str(target)]) == 1
+    assert "cannot be written" in capsys.readouterr().err

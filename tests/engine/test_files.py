@@ -438,3 +438,15 @@ def test_colours_of_16_bits_are_not_cut_to_8(tmp_path: Path) -> None:
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     with pytest.raises(InputError, match="16 bits a colour"):
         read_image(tmp_path / "deep.png")
+
+
+def test_a_palette_of_8_bits_gives_8_bits(tmp_path: Path) -> None:
+    """A TIFF holds its colours in 16 bits, whatever they were."""
+    numbers = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256))
+    for step in (256, 257):
+        table = (colours * step).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="palette", colormap=table)
+        array = read_image(tmp_path / "a.tif").array
+        assert array.dtype == np.uint8
+        np.testing.assert_array_equal(array, np.moveaxis(colours[:, numbers], 0, -1))

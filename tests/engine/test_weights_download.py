@@ -7,6 +7,7 @@ import http.server
 import logging
 import os
 import socket
+import stat
 import threading
 import time
 from pathlib import Path
@@ -133,6 +134,8 @@ def test_a_remote_model_is_downloaded_once(server, released_file):
     assert path == cache_folder() / "far-1.safetensors"
     assert path.read_bytes() == released_file.read_bytes()
     assert left_behind() == [str(path)]
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644  # a lab shares its models
     assert find_model("far").status == "downloaded"
     assert isinstance(events[0], Message)
     assert server.url in events[0].text

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QWidget
 from napari_sa2net.engine.weights import (
     Figure,
     Model,
+    ModelEntry,
     add_model,
     available_models,
     find_model,
@@ -223,3 +224,12 @@ def test_the_button_can_stand_beside_another_list(
     manager = button.open_manager()
     assert manager.entry.card.name == axons
     manager.close()
+
+
+def test_figures_of_what_was_painted_are_not_of_unseen_images(tiny_model: Any) -> None:
+    """What is held out of a painting is of an image that the model has seen."""
+    card = replace(tiny_model.card, figures=(Figure("Dice, held-out painting", 0.91),))
+    assert "On images it has not seen: Dice" in model_text(ModelEntry(card, "own", None))
+    tuned = ModelEntry(replace(card, extra={"comparison": {}}), "own", None)
+    assert "Measured: Dice, held-out painting 0.91" in model_text(tuned)
+    assert "not seen" not in model_text(tuned)

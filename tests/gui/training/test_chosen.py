@@ -82,14 +82,19 @@ def test_a_layer_from_elsewhere_is_learned_as_its_row_says(
     assert "guess" not in row.values.text()
 
 
-def test_a_restored_painting_has_its_channels(open_tab: Any, learn: Any) -> None:
-    viewer, widget = open_tab()
-    tab = widget.train
+def begin_on_channels(viewer: Any, tab: Any) -> None:
+    """Add an image of four channels, say that the third is meant, and begin a painting on it."""
     viewer.add_image(np.zeros((4, 64, 64), np.float32), name="cells")
     for field, text in ((tab.image.axes, "CYX"), (tab.image.channels, "2")):
         field.setText(text)
         field.textEdited.emit(text)
     tab.annotate.new.click()
+
+
+def test_a_restored_painting_has_its_channels(open_tab: Any, learn: Any) -> None:
+    viewer, widget = open_tab()
+    tab = widget.train
+    begin_on_channels(viewer, tab)
     layer = tab.controller.pairs.pairs[0].painting
     strokes(layer)
     keeper = keeper_of(viewer)
@@ -110,11 +115,7 @@ def test_a_restored_painting_has_its_channels(open_tab: Any, learn: Any) -> None
 def test_looking_at_another_image_changes_nothing(open_tab: Any, learn: Any) -> None:
     viewer, widget = open_tab()
     tab = widget.train
-    viewer.add_image(np.zeros((4, 64, 64), np.float32), name="cells")
-    for field, text in ((tab.image.axes, "CYX"), (tab.image.channels, "2")):
-        field.setText(text)
-        field.textEdited.emit(text)
-    tab.annotate.new.click()
+    begin_on_channels(viewer, tab)
     strokes(tab.controller.pairs.pairs[0].painting)
     viewer.add_image(np.zeros((64, 64), np.float32), name="other")
     viewer.layers.selection.active = viewer.layers["other"]
