@@ -3,8 +3,9 @@
     python benchmarks/choose_labelling.py DATA [--recipe recipes/nuclei.toml] [--images 24]
 
 Runs the network once on some training images of each data set and labels the probabilities
-with every combination. Prints the mean Dice and AP of each data set, best mean first; of a model
-whose result is classes, the mean Dice of the classes.
+with every combination; the minimum size is in pixels at the model's scale, as in its card. Prints
+the mean Dice and AP of each data set, best mean first; of a model whose result is classes, the
+mean Dice of the classes.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from numpy.typing import NDArray
 from napari_sa2net import load_model, segment
 from napari_sa2net.engine.evaluation import true_classes, true_labels
 from napari_sa2net.engine.files import read_image
-from napari_sa2net.engine.instances import LabelSettings, label_plane
+from napari_sa2net.engine.instances import LabelSettings
 from napari_sa2net.engine.metrics import dice, match
-from napari_sa2net.engine.segmentation import derived_classes
+from napari_sa2net.engine.relabelling import relabel
+from napari_sa2net.engine.scaling import default_labelling
+from napari_sa2net.engine.segmentation import Segmentation, derived_classes
 from napari_sa2net.engine.training.datasets import DataSet, image_pairs
 from napari_sa2net.engine.training.recipes import Recipe, read_recipe
 from napari_sa2net.engine.weights import Model
@@ -35,8 +38,8 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "nuclei.toml"
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 SEED_THRESHOLDS = (0.6, 0.7, 0.8)
 
-Case = tuple[NDArray[Any], NDArray[Any]]
-"""Probabilities and true labels of an image."""
+Case = tuple[Segmentation, NDArray[Any]]
+"""A result with its probabilities, and the true labels of an image."""
 
 
 def read_cases(data: Path, recipe: Recipe, dataset: DataSet, model: Model, most: int) -> list[Case]:
@@ -53,16 +56,16 @@ def read_cases(data: Path, recipe: Recipe, dataset: DataSet, model: Model, most:
             truth = true_classes(mask_path, model.card)[0]
         else:
             truth = true_labels(mask_path)[0]
-        cases.append((found.probabilities, truth))
+        cases.append((found, truth))
     return cases
 
 
 def figures(cases: Sequence[Case], labelling: LabelSettings, model: Model) -> tuple[float, ...]:
     """Return the mean Dice and AP, or the mean Dice of the classes."""
-    derived = derived_classes(model.card)
+    card = replace(model.card, labelling=labelling)
     scores: list[tuple[float, ...]] = []
-    for probabilities, truth in cases:
-        labels = label_plane(probabilities, labelling, derived=derived)
+    for found, truth in cases:
+        labels = relabel(found, default_labelling(card, found.options))
         if model.card.result == "classes":
             of = range(1, len(model.card.classes))
             scores.append((float(np.mean([dice(labels == k, truth == k) for k in of])),))

@@ -136,7 +136,10 @@ def add_labelling(parser: argparse.ArgumentParser) -> None:
         help="a pixel is foreground when its probability is above this",
     )
     parser.add_argument(
-        "--min-size", type=_count, metavar="PIXELS", help="drop objects of fewer pixels than this"
+        "--min-size",
+        type=_count,
+        metavar="PIXELS",
+        help="drop objects of fewer pixels of the image than this",
     )
     parser.add_argument(
         "--no-split",

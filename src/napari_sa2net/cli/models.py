@@ -246,6 +246,6 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
         ("pixel size", f"{card.pixel_size:g} µm" if card.pixel_size else ""),
         ("diameter", f"{card.diameter:g} pixels" if card.diameter else ""),
         ("result", card.result),
-        ("threshold", f"{settings.threshold:g}, at least {settings.min_size} pixels"),
+        ("threshold", f"{settings.threshold:g}, at least {settings.min_size} pixels at its scale"),
         *origin(card),
     ]

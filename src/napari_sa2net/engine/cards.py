@@ -97,7 +97,9 @@ class ModelCard:
     """Working object diameter in pixels, if the model has one."""
     result: Literal["instances", "classes"] = "instances"
     labelling: LabelSettings = field(default_factory=LabelSettings)
-    """Default settings from probabilities to labels; its ``result`` is always the card's."""
+    """Default settings from probabilities to labels. Its ``result`` is always the card's, its
+    ``min_size`` in pixels at the working scale, see
+    :func:`~napari_sa2net.engine.scaling.default_labelling`."""
     figures: tuple[Figure, ...] = ()
     members: tuple[Member, ...] = ()
     """Of an ensemble: a network each, whose probabilities are averaged. Else empty."""

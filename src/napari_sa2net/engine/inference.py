@@ -21,7 +21,7 @@ from .prediction import Plan, Predictor
 from .preparation import prepare
 from .region import SAMPLED, check_region, is_sampled, region_maps
 from .relabelling import link_labels, put_plane, relabel, relabel_steps
-from .scaling import resample, zoomed_shape
+from .scaling import default_labelling, resample, zoomed_shape
 from .segmentation import (
     LARGE,
     PlaneDone,
@@ -102,7 +102,7 @@ class _Job:
         self.planes, self.zoom = self.preparation.planes, self.preparation.zoom
         self.region = check_region(options.region, self.planes.stack.plane_shape)
         self.stack = self.planes.stack.part(self.region)
-        self.settings = options.labelling or card.labelling
+        self.settings = options.labelling or default_labelling(card, options)
         self.options = replace(options, labelling=self.settings, axes=self.planes.axes)
         self.derived = derived_classes(card)
         self.numbers = self.stack.numbers(options.planes)

@@ -40,7 +40,7 @@ class LabelSettings:
     min_size: int = field(
         default=15,
         metadata={
-            "help": "Objects of fewer pixels than this are dropped.",
+            "help": "Objects of fewer pixels of the image than this are dropped.",
             "min": 0,
             "max": 1_000_000,
             "step": 1,

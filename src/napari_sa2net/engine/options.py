@@ -9,6 +9,7 @@ from .errors import InputError
 from .image_file import ImageFile
 from .inference import SegmentOptions
 from .instances import LabelSettings
+from .scaling import default_labelling
 from .weights import ModelCard
 
 _OPTIONS = {field.name for field in fields(SegmentOptions)}
@@ -21,7 +22,8 @@ def resolve_options(card: ModelCard, **options: Any) -> SegmentOptions:
     Parameters
     ----------
     card
-        Card of the model: its ``labelling`` holds the defaults of threshold, minimum size, ….
+        Card of the model: its ``labelling`` holds the defaults of threshold, minimum size, …, the
+        latter at the model's working scale.
     **options
         Fields of :class:`SegmentOptions` and, for short, of :class:`LabelSettings`. None means
         "not given".
@@ -39,11 +41,12 @@ def resolve_options(card: ModelCard, **options: Any) -> SegmentOptions:
             f"{', '.join(sorted(_OPTIONS | _SETTINGS))}."
         )
     settings = {name: options.pop(name) for name in sorted(_SETTINGS & set(options))}
+    if settings and "labelling" in options:
+        raise InputError(f"Give either labelling or {', '.join(settings)}, not both.")
+    made = SegmentOptions(**options)
     if settings:
-        if "labelling" in options:
-            raise InputError(f"Give either labelling or {', '.join(settings)}, not both.")
-        options["labelling"] = replace(card.labelling, **settings)
-    return SegmentOptions(**options)
+        made = replace(made, labelling=replace(default_labelling(card, made), **settings))
+    return made
 
 
 def file_options(image: ImageFile) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .instances import LabelSettings
 from .segmentation import SegmentOptions
 
 if TYPE_CHECKING:
@@ -44,8 +46,25 @@ def choose_zoom(
     InputError
         If the zoom is beyond what makes sense.
     """
-    if options.diameter is None and options.pixel_size is None:
-        return (1.0, 1.0), ""
+    zoom, why = _working_zoom(card, options)
+    if zoom == (1.0, 1.0):
+        return zoom, why
+    _check_zoom(shape, zoom, why)
+    return zoom, f"The image is resampled by {_text(zoom)} for the network: {why}."
+
+
+def default_labelling(card: ModelCard, options: SegmentOptions) -> LabelSettings:
+    """Return a model's own settings for the labels of an image.
+
+    The card's ``min_size`` is in pixels at the model's working scale. Labels have the scale of the
+    image: where objects are smaller, those that are kept may have fewer pixels.
+    """
+    (height, width), _ = _working_zoom(card, options)
+    return replace(card.labelling, min_size=round(card.labelling.min_size / (height * width)))
+
+
+def _working_zoom(card: ModelCard, options: SegmentOptions) -> tuple[tuple[float, float], str]:
+    """Return by what an image is to be resampled, and why, or why not if that is to be told."""
     if options.diameter is not None and card.diameter is not None:
         zoom = (card.diameter / options.diameter,) * 2
         why = f"objects of {options.diameter:g} pixels become {card.diameter:g} pixels"
@@ -54,15 +73,13 @@ def choose_zoom(
         sizes = size if isinstance(size, tuple) else (size,)
         zoom = (sizes[0] / card.pixel_size, sizes[-1] / card.pixel_size)
         why = f"pixels of {' × '.join(f'{s:g}' for s in sizes)} µm become {card.pixel_size:g} µm"
+    elif options.diameter is not None:
+        return (1.0, 1.0), "The model has no working diameter: the image is used as it is."
     else:
-        have = "diameter" if options.diameter is not None else "pixel size"
-        if have == "pixel size":
-            return (1.0, 1.0), ""  # most images have one; nothing was asked for
-        return (1.0, 1.0), f"The model has no working {have}: the image is used as it is."
+        return (1.0, 1.0), ""  # most images have a pixel size; nothing was asked for
     if all(abs(z - 1) <= NEAR_ONE for z in zoom):
         return (1.0, 1.0), ""
-    _check_zoom(shape, zoom, why)
-    return zoom, f"The image is resampled by {_text(zoom)} for the network: {why}."
+    return zoom, why
 
 
 def zoomed_shape(shape: tuple[int, int], zoom: tuple[float, float]) -> tuple[int, int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.errors import InputError
+from ..engine.scaling import default_labelling
+from ..engine.segmentation import SegmentOptions
 from . import large, layers, regions
 from .image_panel import parse_channels
 from .segmenting.backend import Request
@@ -89,6 +92,19 @@ def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Re
         texts=tuple(texts), card=choices.card,
     )  # fmt: skip
     return request, target
+
+
+def own_labelling(viewer: Any, choices: Choices, *, preview: bool = False) -> Any:
+    """Return the own labelling of the model chosen, for what :func:`resolve` would run it on."""
+    image, diameter = choices.image, choices.diameter
+    if image is not None and not preview:
+        with suppress(InputError):  # of which the button tells
+            region = region_of(viewer, choices.where, choices.layer, image)
+            if large.is_large(image, region):
+                image, _, diameter, _ = _suited(image, region, choices)
+    pixel_size = image.pixel_size_yx if image is not None else None
+    options = SegmentOptions(diameter=diameter, pixel_size=pixel_size)
+    return default_labelling(choices.card, options)
 
 
 def is_stack(image: layers.LayerImage | None) -> bool:

@@ -257,6 +257,7 @@ def test_a_pyramid_is_read_at_the_level_that_suits_the_model(
     request = backend.requests[-1]
     assert request.data.shape == (64, 64)
     assert request.options["diameter"] == pytest.approx(22.5)
+    assert request.labelling.min_size == round(15 * (22.5 / 20) ** 2)  # of the level's pixels
     assert "Level 2 of slide" in messages(widget)
     layer = viewer.layers["slide labels"]
     # The first pixel covers four by four of the image.

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sa2net.engine.cards import Member
 from napari_sa2net.engine.errors import WeightsError
+from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.gui.segmenting import results
 
 MODEL = Path(results.__file__).parents[2] / "engine" / "models" / "nuclei.safetensors"
@@ -300,6 +301,43 @@ def test_a_model_downloaded_by_segment_is_shown_as_here_and_the_settings_stay(
     assert panel.combo.currentText() == "far"
     assert not panel.download_button.isVisibleTo(widget)
     assert widget.segment.labelling.value() == settings
+
+
+def test_the_minimum_size_follows_the_size_of_objects_until_it_is_set(
+    qtbot: Any, open_widget: Any, backend: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things)
+    card, form = backend.models()[0].card, widget.segment.labelling
+    least = card.labelling.min_size
+    assert form.value().min_size == least
+    widget.segment.scale.spin.setValue(card.diameter * 2)
+    assert form.value().min_size == 4 * least
+    assert form.controls["min_size"].value() == 4 * least
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert backend.requests[-1].labelling.min_size == 4 * least
+    form.controls["min_size"]._spin.setValue(7)
+    widget.segment.scale.spin.setValue(0)
+    assert form.value().min_size == 7
+    widget.segment.model.combo.setCurrentIndex(1)
+    widget.segment.scale.spin.setValue(card.diameter * 3)
+    assert form.value().min_size == least  # a model without a scale has one minimum size
+
+
+def test_the_minimum_size_follows_the_pixels_of_the_layer(
+    open_widget: Any, backend: Any, things: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = replace(backend.models()[0].card, name="micrometres", diameter=None, pixel_size=0.5)
+    monkeypatch.setattr(backend, "models", lambda: [ModelEntry(card, "bundled", Path("fake"))])
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="plain")
+    least = card.labelling.min_size
+    assert widget.segment.labelling.value().min_size == least
+    viewer.add_image(things, name="fine", scale=(0.25, 0.25), units=("um", "um"))
+    assert widget.segment.labelling.value().min_size == 4 * least
+    viewer.layers.selection.active = viewer.layers["plain"]
+    assert widget.segment.labelling.value().min_size == least
 
 
 def test_import(qtbot: Any, open_widget: Any, backend: Any, tmp_path: Path) -> None:

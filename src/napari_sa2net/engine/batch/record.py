@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from ..model_files import Model, model_digest
+from ..scaling import default_labelling
 from ..segmentation import SegmentOptions
 
 KEY = "napari-sa2net"
@@ -61,7 +62,7 @@ def record_of(model: Model, options: SegmentOptions, saved: tuple[str, ...]) -> 
     from ... import __version__
 
     settings = asdict(options)
-    settings["labelling"] = asdict(options.labelling or model.card.labelling)
+    settings["labelling"] = asdict(options.labelling or default_labelling(model.card, options))
     for name in _NO_MATTER:
         del settings[name]
     plain = json.loads(json.dumps(settings))

@@ -23,6 +23,7 @@ from ..model_files import Model, model_sha256
 from ..prediction import Plan
 from ..preparation import prepare
 from ..region import check_region
+from ..scaling import default_labelling
 from ..segmentation import SegmentOptions, derived_classes, tile_for
 from ..tiling import Tile
 from .labelling import Rules
@@ -82,7 +83,7 @@ class Setup:
     ) -> None:
         import_zarr()
         card = model.card
-        settings = options.labelling or card.labelling
+        settings = options.labelling or default_labelling(card, options)
         _check(options, settings)
         self.model, self.card, self.blocks = model, card, blocks
         self.preparation, self.zoom_text = prepare(image, card, options)

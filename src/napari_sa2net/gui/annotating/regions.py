@@ -254,7 +254,7 @@ def _request(query: Query, part: Slices) -> Request:
         "diameter": query.diameter,
     }
     keep = frozenset({"disagreement"})
-    return Request(crop.data, query.card.name, options, query.card.labelling, keep)
+    return Request(crop.data, query.card.name, options, None, keep)
 
 
 def _from_layer(layer: Any, image: LayerImage, number: int) -> _Map | None:

@@ -35,6 +35,7 @@ class Request:
     options: dict[str, Any]
     """Fields of :class:`~napari_sa2net.engine.inference.SegmentOptions`."""
     labelling: Any
+    """A :class:`~napari_sa2net.engine.instances.LabelSettings`; None for the model's own."""
     keep: frozenset[str] = frozenset()
     """Maps wanted besides the labels."""
     plane: tuple[int, ...] | None = None

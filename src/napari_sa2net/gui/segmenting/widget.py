@@ -20,15 +20,14 @@ from qtpy.QtWidgets import (
 )
 
 from ...engine.errors import SA2NetError
-from ...engine.instances import LabelSettings
 from .. import large, saving
-from ..forms import DataclassForm, group, tab_page
+from ..forms import group, tab_page
 from ..image_panel import ImagePanel
 from ..job_progress import JobProgress
 from ..jobs.state import size_text
 from ..jobs.worker import describe_error
 from ..messages import MessageArea
-from ..resolve import Choices, is_stack, resolve
+from ..resolve import Choices, is_stack, own_labelling, resolve
 from ..scale_field import ScaleField
 from ..watching import watch
 from ..writer import Target
@@ -36,6 +35,7 @@ from . import results
 from .acts_on import ActsOn
 from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
+from .labelling import LabellingForm
 from .model_manager import ask_for_model_file
 from .model_panel import ModelPanel
 from .stored import FILE_FILTER, disk_question, store_of
@@ -69,15 +69,6 @@ VERBS = {
     "save": "Saving",
     "measure": "Measuring",
 }
-LABEL_FIELDS = {
-    "result": "Result",
-    "threshold": "&Threshold",
-    "min_size": "Minimum size",
-    "split": "Split touching objects",
-    "seed_threshold": "Splitting",
-    "fill_holes": "Fill holes",
-    "link": "Link objects",
-}
 
 
 class SegmentWidget(QWidget):  # type: ignore[misc]
@@ -106,7 +97,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.all_planes = QCheckBox("… of all planes")
         self.too_large = QLabel(large.ONLY_LABELS)
         self.acts_on = ActsOn()
-        self.labelling = DataclassForm(LabelSettings(), LABEL_FIELDS)
+        self.labelling = LabellingForm()
         self.preview = QPushButton("P&review")
         self.segment = QPushButton("&Segment")
         self.cancel = QPushButton("&Cancel")
@@ -171,9 +162,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
-        self.where.changed.connect(self._refresh)
+        self.where.changed.connect(self._on_place)
         self.scale.failed.connect(lambda text: self.controller.note(text, "error"))
-        self.scale.changed.connect(self.chosen)
+        self.scale.changed.connect(self._on_scale)
         self.model.changed.connect(self._on_model)
         self.model.download.connect(self._on_download)
         self.model.import_file.connect(self._on_import)
@@ -253,7 +244,22 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         axes = image.axes if image is not None else ""
         pixel_size = image.pixel_size if image is not None else None
         self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        self._on_place()
+
+    def _on_place(self) -> None:
+        if self._follow():
+            self.chosen.emit()
         self._refresh()
+
+    def _on_scale(self) -> None:
+        self._follow()
+        self.chosen.emit()
+
+    def _follow(self, *, preview: bool = False) -> bool:
+        """Have the model's own settings suit what would be segmented now."""
+        if self.model.entry is None:
+            return False
+        return self.labelling.follow(own_labelling(self._viewer, self.choices(), preview=preview))
 
     def _on_model(self) -> None:
         entry, shown = self.model.entry, self.controller.shown
@@ -261,7 +267,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             self.scale.set_card(entry.card)
             # Of the model whose labels are shown, those that made them, as they act on them.
             ours = shown is not None and shown.model == entry.card.name and shown.labelling
-            self.labelling.set_value(ours or entry.card.labelling)
+            self.labelling.begin(own_labelling(self._viewer, self.choices()), ours or None)
         self._refresh()
         self.chosen.emit()
 
@@ -276,6 +282,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
     # --- what is pressed -------------------------------------------------------------------
 
     def _run(self, *, preview: bool) -> None:
+        self._follow(preview=preview)
         self._remember()
         choices = self.choices()
         try:
@@ -382,15 +389,5 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self._refresh_labelling()
 
     def _refresh_labelling(self) -> None:
-        settings, image = self.labelling.value(), self.image.image
-        instances = settings.result == "instances"
-        controls = self.labelling.controls
-        controls["split"].setEnabled(instances)
-        controls["seed_threshold"].setEnabled(instances and settings.split)
-        link = controls["link"]
-        link.setEnabled(instances and is_stack(image))
-        axes = image.axes if image is not None else ""
-        for row in range(link.count()):
-            choice = link.itemData(row)
-            usable = choice == "none" or choice.upper() in axes
-            link.model().item(row).setEnabled(usable)
+        image = self.image.image
+        self.labelling.show_usable(image.axes if image is not None else "", stack=is_stack(image))
