@@ -122,6 +122,11 @@ class LayerImage:
         """Return this image with pixels of ``size`` micrometres, whatever its layer says."""
         return _with_pixel_size(replace(self, given_size=size))
 
+    @property
+    def given_yx(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in µm, if a person gave them."""
+        return self.pixel_size_yx if self.given_size is not None else None
+
     def crop(self, slices: Slices) -> LayerImage:
         """Return a part of this image.
 

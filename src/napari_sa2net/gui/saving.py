@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..engine.axes import check_axes
 from ..engine.errors import InputError
 from ..engine.files import write_image, write_labels
-from .layers import guess_layer_axes, note_of
+from .layers import LayerImage, guess_layer_axes, note_of
 from .transforms import Transform, pixel_size
 
 MEASURES_FILTER = (
@@ -97,7 +97,8 @@ def read_result(layer: Any) -> SaveJob:
     data = layer.data[0] if layer.multiscale else layer.data
     axes = _axes(layer)
     transform = Transform.from_layer(layer)
-    sizes = step_sizes(transform, axes)
+    given = (note_of(layer) or {}).get("given_pixel_size")
+    sizes = _step_sizes(transform, axes, given)
     values = np.array(data)
     if "C" in axes and values.shape[axes.index("C")] == 1:
         values = values.squeeze(axes.index("C"))
@@ -162,13 +163,22 @@ def _axes(layer: Any) -> str:
     return axes
 
 
-def step_sizes(transform: Transform, axes: Sequence[str]) -> dict[str, float]:
-    """Return the size in micrometres of a step along each axis in space."""
+def image_sizes(image: LayerImage) -> dict[str, float]:
+    """Return the size in µm of a step along each axis, as the layer or a person tells it."""
+    return _step_sizes(image.transform, image.layer_axes, image.given_yx)
+
+
+def _step_sizes(
+    transform: Transform, axes: Sequence[str], given: Sequence[float] | None
+) -> dict[str, float]:
+    """Return the size in µm of a step along each axis in space; ``given`` are those of Y and X."""
     sizes = {}
     for axis, letter in enumerate(axes):
         size = pixel_size(transform, (axis, axis)) if letter in "ZYX" else None
         if size is not None:
             sizes[letter] = size[0]
+    if given is not None:
+        sizes["Y"], sizes["X"] = given
     # A file's Y and X have a size together or not at all.
     if not {"Y", "X"} <= set(sizes):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_sa2net.engine.cards import Member
 from napari_sa2net.engine.errors import WeightsError
+from napari_sa2net.engine.files import read_image as read_file
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.gui.segmenting import results
 
@@ -212,6 +214,32 @@ def test_pixel_size_comes_from_units(
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     assert backend.requests[-1].options["pixel_size"] == pytest.approx((0.5, 0.5))
+
+
+def test_a_pixel_size_that_was_given_is_that_of_what_is_saved(
+    qtbot: Any,
+    open_widget: Any,
+    backend: Any,
+    things: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = replace(backend.models()[0].card, name="micrometres", diameter=None, pixel_size=0.5)
+    monkeypatch.setattr(backend, "models", lambda: [ModelEntry(card, "bundled", Path("fake"))])
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image", scale=(3, 3))
+    widget.segment.scale.spin.setValue(0.25)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    controller, labels = widget.controller, viewer.layers["image labels"]
+    for name in ("table.csv", "labels.tif"):
+        controller.save(labels, tmp_path / name)
+        run_to_end(qtbot, widget)
+    areas = np.bincount(np.asarray(labels.data).ravel())[1:]
+    with (tmp_path / "table.csv").open() as file:
+        found = [float(row["area_um2"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(found, areas * 0.25**2)
+    assert read_file(tmp_path / "labels.tif").pixel_size == pytest.approx((0.25, 0.25))
 
 
 # --- model -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
 from ..jobs.state import Kind, done_text, time_text
 from ..jobs.worker import Outcome, Task, Work
-from ..saving import step_sizes
+from ..saving import image_sizes
 from ..watching import watch
 from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
@@ -135,7 +135,7 @@ class SegmentController(JobHost):
             request,
             folder,
             live.view.first,
-            step_sizes(target.image.transform, target.image.layer_axes),
+            image_sizes(target.image),
             target.image.names if target.image.stacked else (),
             frozenset(filter(None, map(store_of, viewer.layers))),
         )
