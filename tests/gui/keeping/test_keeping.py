@@ -88,8 +88,18 @@ def on_disk(folder: Path) -> np.ndarray:
     return array
 
 
-def saving_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "paintings" in thread.name]
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if "paintings" in thread.name}
+
+
+@pytest.fixture
+def saving_threads() -> Callable[[], set[threading.Thread]]:
+    """Return a function that tells which threads save what was painted in this test.
+
+    A window of an earlier one may still be on its way out.
+    """
+    before = _threads()
+    return lambda: _threads() - before
 
 
 # --- finding what was painted -------------------------------------------------------------------
@@ -286,7 +296,9 @@ def test_pixels_of_another_shape_are_another_painting(
 
 
 def test_closing_saves_what_is_pending_and_leaves_no_thread(
-    viewer: ViewerModel, kept_by: Callable[..., Any]
+    viewer: ViewerModel,
+    kept_by: Callable[..., Any],
+    saving_threads: Callable[[], set[threading.Thread]],
 ) -> None:
     keeping = kept_by(viewer)
     layer = annotate(viewer)
@@ -313,7 +325,9 @@ def test_closing_saves_also_when_qt_has_taken_its_timer(
     assert [kept.pixels for kept in list_kept(keeping.saver.folder)] == [pixels]
 
 
-def test_a_viewer_that_is_forgotten(qapp: Any, tmp_path: Path) -> None:
+def test_a_viewer_that_is_forgotten(
+    qapp: Any, tmp_path: Path, saving_threads: Callable[[], set[threading.Thread]]
+) -> None:
     import gc
 
     viewer = ViewerModel()
@@ -687,7 +701,10 @@ def test_what_was_left_is_in_sight_and_restored_by_its_button(
 
 
 def test_in_a_real_window(
-    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any, tmp_path: Path
+    make_napari_viewer_proxy: Callable[..., Any],
+    qtbot: Any,
+    tmp_path: Path,
+    saving_threads: Callable[[], set[threading.Thread]],
 ) -> None:
     viewer = make_napari_viewer_proxy(show=True)
     keeping = keeper_of(viewer, tmp_path)
