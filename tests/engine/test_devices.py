@@ -40,6 +40,7 @@ def test_the_processor_is_always_there() -> None:
         ([CUDA, CPU], (), "cuda", "cuda:0", "asked"),
         ([CUDA, CPU], (), " GPU ", "cuda:0", "asked"),
         ([CUDA, CPU], (), "CPU", "cpu", "asked"),
+        ([MPS, CPU], (), "mps:0", "mps", "asked"),
     ],
 )
 def test_choice(
@@ -119,7 +120,16 @@ def test_bfloat16_is_for_cards_that_have_it(
 
 def test_channels_are_last_where_that_is_quick_and_right() -> None:
     assert layout_for("cpu") == layout_for("cuda:0") == torch.channels_last
-    assert layout_for("mps") == torch.contiguous_format
+    assert layout_for("mps") == layout_for("mps:0") == torch.contiguous_format
+
+
+def test_memory_of_an_apple_gpu_is_freed_by_either_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: freed.append("mps"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("cuda"))
+    free_memory("mps")
+    free_memory("mps:0")
+    assert freed == ["mps", "mps"]
 
 
 def test_a_device_that_broke_does_not_hide_what_broke_it(

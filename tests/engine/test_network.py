@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
+from napari_sa2net.engine import network as network_module
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.network import SA2Net
 
@@ -109,3 +112,39 @@ def test_the_deeper_path_reaches_the_output_only_through_the_attention_map(netwo
         after = network(x)[0]
         assert network.explain(x).attention[0].max() == 0
     assert torch.equal(before, after)
+
+
+class _Layouts(TorchFunctionMode):
+    """Notes whether each convolution and normalisation got a tensor with its channels first."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (F.conv2d, F.batch_norm, torch.conv2d, torch.batch_norm):
+            self.first.append(args[0].is_contiguous())
+        return function(*args, **(kwargs or {}))
+
+
+def _learn(network, x):
+    network.zero_grad()
+    stages = network(x)
+    sum((stage * torch.linspace(-1, 1, 48)).square().mean() for stage in stages).backward()
+    return stages, [p.grad.clone() for p in network.parameters()]
+
+
+def test_an_apple_gpu_gets_the_channels_first_and_computes_the_same(network, monkeypatch):
+    """Its backend has had wrong results with them last, and with parts of the channels."""
+    network.train()
+    x = torch.rand(2, 3, 32, 48)
+    with _Layouts() as elsewhere:
+        expected, slopes = _learn(network, x)
+    monkeypatch.setattr(network_module, "_on_apple", lambda tensor: True)
+    with _Layouts() as there:
+        stages, found = _learn(network, x)
+    assert not all(elsewhere.first)
+    assert len(there.first) > 50
+    assert all(there.first)
+    torch.testing.assert_close(stages, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, slopes, rtol=1e-3, atol=1e-5)

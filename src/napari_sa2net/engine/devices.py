@@ -93,7 +93,7 @@ def choose_device(wanted: str = "auto", turn: int = 0) -> DeviceChoice:
         return _first_that_works(devices[first:several] + devices[:first] + devices[several:])
     if name == "gpu":
         name = devices[0].device if devices[0].device != "cpu" else "gpu"
-    name = "cuda:0" if name == "cuda" else name
+    name = {"cuda": "cuda:0", "mps:0": "mps"}.get(name, name)
     for device in devices:
         if device.device == name:
             return DeviceChoice(name, f"{name} ({device.description}), as asked for.")
@@ -122,7 +122,7 @@ def free_memory(device: str) -> None:
 
     gc.collect()
     try:
-        if device == "mps":
+        if _is_apple(device):
             torch.mps.empty_cache()
             return
         torch.cuda.empty_cache()
@@ -139,7 +139,7 @@ def layout_for(device: str) -> torch.memory_format:
     """
     import torch
 
-    return torch.contiguous_format if device == "mps" else torch.channels_last
+    return torch.contiguous_format if _is_apple(device) else torch.channels_last
 
 
 def has_bfloat16(device: str) -> bool:
@@ -150,6 +150,10 @@ def has_bfloat16(device: str) -> bool:
     import torch
 
     return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _is_apple(device: str) -> bool:
+    return device.split(":")[0] == "mps"  # a tensor says "mps:0"
 
 
 def _first_that_works(devices: list[Device]) -> DeviceChoice:

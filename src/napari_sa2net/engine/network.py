@@ -40,6 +40,19 @@ class Explanation(NamedTuple):
     """The global scale attention's gate of each scale: four tensors (B, 1, H, W), finest first."""
 
 
+def _on_apple(x: Tensor) -> bool:
+    return x.device.type == "mps"
+
+
+def _channels_first(x: Tensor) -> bool:
+    """Tell whether the channels must stay the first of an image's axes in memory.
+
+    Programs that read an ONNX file have them first, and would move them. Apple's backend has had
+    wrong gradients and wrong convolutions with channels last (PyTorch issues 175189, 180984).
+    """
+    return _on_apple(x) or bool(torch.onnx.is_in_onnx_export())
+
+
 class ConvBNReLU(nn.Module):
     """Convolution 3×3 → batch normalisation → ReLU."""
 
@@ -68,8 +81,7 @@ class ChannelLayerNorm(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.onnx.is_in_onnx_export():
-            # Other programs have the channels first: their own operator needs them last.
+        if _channels_first(x):  # torch's own operator needs them last
             centred = x - x.mean(1, keepdim=True)
             deviation = torch.sqrt((centred * centred).mean(1, keepdim=True) + self.eps)
             scale, shift = self.weight[:, None, None], self.bias[:, None, None]
@@ -93,8 +105,7 @@ class PointwiseConv(nn.Conv2d):
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if torch.onnx.is_in_onnx_export():
-        # Other programs have the channels first, and would move them for a matrix product.
+    if _channels_first(x):  # a matrix product needs them last
         return F.conv2d(x, weight[:, :, None, None], bias)
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
@@ -166,6 +177,8 @@ class GlobalScaleAttention(nn.Module):
         """Return the shared map (B, c, h, w) and the four gates (B, 4, h, w)."""
         u = F.gelu(self.conv(self.norm(torch.cat(scales, 1))))  # (B, c + 4, h, w)
         shared, gates = u.split([self.channels, STAGES], dim=1)
+        if _on_apple(u):  # whose convolutions have misread parts of a tensor's channels
+            shared = shared.contiguous()
         return F.gelu(self.qconv(shared)), gates
 
 
