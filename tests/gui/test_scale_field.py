@@ -80,7 +80,7 @@ def test_each_kind_of_model_has_a_size_of_its_own(
     viewer, widget = with_pixel_size
     viewer.add_image(things, name="image", scale=(0.5, 0.5), units=("um", "um"))
     scale, combo = widget.segment.scale, widget.segment.model.combo
-    assert "The layer has 0.5 µm pixels" in scale.hint.text()
+    assert "The image has 0.5 µm pixels" in scale.hint.text()
     scale.spin.setValue(0.05)
     combo.setCurrentIndex(0)
     assert scale.label.text() == "Object size"

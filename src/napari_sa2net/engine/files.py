@@ -20,6 +20,7 @@ from .image_file import (
     IMAGE_ENDINGS,
     PICTURE_ENDINGS,
     TIFF_ENDINGS,
+    FileInfo,
     ImageFile,
     ending_of,
     is_zarr,
@@ -27,7 +28,7 @@ from .image_file import (
     stem,
 )
 from .omezarr import read_zarr
-from .tiff import read_tiff
+from .tiff import read_tiff, read_tiff_info
 
 __all__ = [
     "ImageFile",
@@ -95,6 +96,26 @@ def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
     raise InputError(
         f"{path.name} is of an unknown kind: save it as TIFF, OME-TIFF, PNG, JPEG or OME-Zarr."
     )
+
+
+def read_info(path: str | Path) -> FileInfo:
+    """Return what an image file tells of axes and pixel size, without reading its pixels.
+
+    Returns
+    -------
+    FileInfo
+        Of a PNG or JPEG file, or another kind, nothing.
+
+    Raises
+    ------
+    Exception
+        If it cannot be read, whatever its reader raises.
+    """
+    path = Path(path)
+    if path.is_dir():
+        image = read_zarr(path)
+        return FileInfo(image.axes, tuple(map(int, image.array.shape)), image.calibration)
+    return read_tiff_info(path) if ending_of(path).lower() in TIFF_ENDINGS else FileInfo()
 
 
 def _read_picture(path: Path, numbers: bool) -> ImageFile:

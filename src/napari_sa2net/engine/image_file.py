@@ -20,6 +20,17 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 @dataclass(frozen=True)
+class FileInfo:
+    """What a file tells of its image; all of it empty if that is nothing."""
+
+    axes: str = ""
+    """A letter of ``TZCYX`` for each dimension."""
+    shape: tuple[int, ...] = ()
+    calibration: Calibration = field(default_factory=dict)
+    """As in :class:`ImageFile`."""
+
+
+@dataclass(frozen=True)
 class ImageFile:
     """An image read from a file."""
 

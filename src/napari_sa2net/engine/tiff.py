@@ -15,7 +15,7 @@ from . import calibration
 from .axes import guess_axes
 from .calibration import Calibration
 from .errors import InputError
-from .image_file import ImageFile
+from .image_file import FileInfo, ImageFile
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,15 @@ def read_tiff(path: Path, numbers: bool = False) -> ImageFile:
         names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
     array, axes, rgb = _tiff_axes(array, letters)
     return ImageFile(array, axes, rgb, sizes, path, kind, names, remark)
+
+
+def read_tiff_info(path: Path) -> FileInfo:
+    """Return what a TIFF file tells of its image, without reading the pixels."""
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        shape = np.broadcast_to(np.uint8(0), series.shape)  # takes no memory
+        array, axes, _ = _tiff_axes(shape, series.axes)
+        return FileInfo(axes, array.shape, _tiff_calibration(tiff, series.keyframe)[0])
 
 
 def _series(path: Path, tiff: tifffile.TiffFile) -> tuple[Any, str, str]:

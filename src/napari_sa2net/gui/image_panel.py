@@ -258,5 +258,6 @@ def describe(image: layers.LayerImage) -> str:
     if image.rgb:
         parts.append("colour")
     if image.pixel_size is not None:
-        parts.append(f"{image.pixel_size:.3g} µm a pixel")
+        source = ", as its file says" if image.told else ""
+        parts.append(f"{image.pixel_size:.3g} µm a pixel{source}")
     return "<br>".join([", ".join(parts), *map(html.escape, image.notes)])

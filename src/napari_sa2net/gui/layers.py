@@ -7,8 +7,8 @@ read-only views, dask and zarr arrays stay lazy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari.layers import Image, Layer
 
 from ..engine.axes import check_axes, guess_axes
 from ..engine.errors import InputError
+from .told import told_axes, told_sizes
 from .transforms import Transform, pixel_size
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ class LayerImage:
     """napari's own id of the (first) layer, so that renaming it does not lose its results."""
     pixel_size_yx: tuple[float, float] | None = None
     """Micrometres; None when the layer's units are no lengths."""
-    given_size: float | None = None
-    """Micrometres a pixel at full resolution as a person gave them, in place of the layer's."""
+    told: Mapping[str, float] = field(default_factory=dict)
+    """Micrometres of a step along Z, Y and X at full resolution, in place of the layer's: as a
+    person gave them, or of a layer without units as its file tells."""
     stacked: bool = False
     """Whether several layers are the channels."""
     notes: tuple[str, ...] = ()
@@ -120,12 +122,13 @@ class LayerImage:
 
     def with_pixel_size(self, size: float) -> LayerImage:
         """Return this image with pixels of ``size`` micrometres, whatever its layer says."""
-        return _with_pixel_size(replace(self, given_size=size))
+        return _with_pixel_size(replace(self, told={**self.told, "Y": size, "X": size}))
 
     @property
-    def given_yx(self) -> tuple[float, float] | None:
-        """Height and width of a pixel in µm, if a person gave them."""
-        return self.pixel_size_yx if self.given_size is not None else None
+    def told_sizes(self) -> dict[str, float]:
+        """What is :attr:`told`, of the pixels of ``data``."""
+        factors = dict(zip(self.layer_axes, self.factors, strict=False))
+        return {letter: size * factors.get(letter, 1.0) for letter, size in self.told.items()}
 
     def crop(self, slices: Slices) -> LayerImage:
         """Return a part of this image.
@@ -238,28 +241,32 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
         # The layers are the channels, so no axis of a layer can be C.
         inner = guess_layer_axes(first, data.shape[1:])
         axes = "C" + inner.replace("C", "T" if "Z" in inner else "Z")
-    return _with_pixel_size(
-        LayerImage(
-            data=data,
-            axes=axes,
-            rgb=rgb,
-            transform=transform,
-            name=str(first.name),
-            names=tuple(str(layer.name) for layer in chosen),
-            source_id=layer_id(first),
-            stacked=len(chosen) > 1,
-            levels=levels,
-        )
+    image = LayerImage(
+        data=data,
+        axes=axes,
+        rgb=rgb,
+        transform=transform,
+        name=str(first.name),
+        names=tuple(str(layer.name) for layer in chosen),
+        source_id=layer_id(first),
+        stacked=len(chosen) > 1,
+        levels=levels,
     )
+    height, width = (image.layer_axes.index(letter) for letter in "YX")
+    if pixel_size(transform, (height, width)) is None:
+        told = told_sizes(first, image.layer_shape[height], image.layer_shape[width])
+        image = replace(image, told=told)
+    return _with_pixel_size(image)
 
 
 def guess_layer_axes(layer: Any, shape: Sequence[int], *, rgb: bool = False) -> str:
-    """Guess the axes of an array of ``shape`` from its layer's axis labels, if it has real ones."""
+    """Guess the axes of an array of ``shape``: as real axis labels say, or the layer's file."""
     labels = tuple(str(label) for label in layer.axis_labels)
     # napari's defaults count from the end: "-2", or "axis -2".
     named = any(not label.removeprefix("axis").strip().startswith("-") for label in labels)
     shape = tuple(int(n) for n in shape)
-    return guess_axes(shape, rgb=rgb, axis_labels=labels if named else None)
+    told = "" if named else told_axes(layer, shape, rgb=rgb)
+    return told or guess_axes(shape, rgb=rgb, axis_labels=labels if named else None)
 
 
 def layer_id(layer: Layer) -> str:
@@ -373,12 +380,10 @@ def _stack(arrays: list[Any]) -> Any:
 
 
 def _with_pixel_size(image: LayerImage) -> LayerImage:
-    """Return ``image`` with the pixel size that a person or its units tell, and a note on it."""
+    """Return ``image`` with the pixel size that is told or its units give, and a note on it."""
     sides = (image.layer_axes.index("Y"), image.layer_axes.index("X"))
-    size = pixel_size(image.transform, sides)
-    if image.given_size is not None:
-        y, x = (image.factors[side] if image.factors else 1.0 for side in sides)
-        size = (image.given_size * y, image.given_size * x)
+    told = image.told_sizes
+    size = (told["Y"], told["X"]) if "Y" in told else pixel_size(image.transform, sides)
     notes: tuple[str, ...] = ()
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
         notes = (

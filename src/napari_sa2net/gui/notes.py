@@ -58,7 +58,7 @@ def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) 
         "source_id": image.source_id,
         "kind": kind,
         "axes": image.layer_axes,
-        "given_pixel_size": image.given_yx,
+        "told_sizes": image.told_sizes,
         "name": name,
         **more,
     }

@@ -7,7 +7,7 @@ from the layer, :func:`save_result` writes it without touching napari.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,8 @@ def read_result(layer: Any) -> SaveJob:
     data = layer.data[0] if layer.multiscale else layer.data
     axes = _axes(layer)
     transform = Transform.from_layer(layer)
-    given = (note_of(layer) or {}).get("given_pixel_size")
-    sizes = _step_sizes(transform, axes, given)
+    told = (note_of(layer) or {}).get("told_sizes") or {}
+    sizes = _step_sizes(transform, axes, told)
     values = np.array(data)
     if "C" in axes and values.shape[axes.index("C")] == 1:
         values = values.squeeze(axes.index("C"))
@@ -165,20 +165,19 @@ def _axes(layer: Any) -> str:
 
 def image_sizes(image: LayerImage) -> dict[str, float]:
     """Return the size in µm of a step along each axis, as the layer or a person tells it."""
-    return _step_sizes(image.transform, image.layer_axes, image.given_yx)
+    return _step_sizes(image.transform, image.layer_axes, image.told_sizes)
 
 
 def _step_sizes(
-    transform: Transform, axes: Sequence[str], given: Sequence[float] | None
+    transform: Transform, axes: Sequence[str], told: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the size in µm of a step along each axis in space; ``given`` are those of Y and X."""
+    """Return the size in µm of a step along each axis in space; what is ``told`` goes first."""
     sizes = {}
     for axis, letter in enumerate(axes):
         size = pixel_size(transform, (axis, axis)) if letter in "ZYX" else None
         if size is not None:
             sizes[letter] = size[0]
-    if given is not None:
-        sizes["Y"], sizes["X"] = given
+    sizes |= {letter: size for letter, size in told.items() if letter in axes}
     # A file's Y and X have a size together or not at all.
     if not {"Y", "X"} <= set(sizes):
         return {}

@@ -28,13 +28,13 @@ AUTO = "automatic"
 
 DIAMETER_TIP = (
     "<qt>How wide a typical object is in your image. The image is resampled so that objects have "
-    "the size the model knows, and the results are brought back. At 0 the layer's pixel size "
-    "decides, if it has units.</qt>"
+    "the size the model knows, and the results are brought back. At 0 the pixel size "
+    "decides, if the layer's units or its file tell it.</qt>"
 )
 PIXEL_SIZE_TIP = (
     "<qt>How wide a pixel of your image is. The image is resampled so that its pixels have the "
-    "size the model knows, and the results are brought back. At 0 the layer's own pixel size "
-    "counts, if it has units.</qt>"
+    "size the model knows, and the results are brought back. At 0 counts what the "
+    "layer's units tell, or its file.</qt>"
 )
 
 SHORTEST = 1.5
@@ -86,14 +86,14 @@ def scale_text(
         return "This model has no object size of its own: the diameter is not used."
     if pixel_size is not None and card_pixel_size is not None:
         return (
-            f"The layer has {pixel_size:.3g} µm pixels, the model works at "
+            f"The image has {pixel_size:.3g} µm pixels, the model works at "
             f"{card_pixel_size:.3g} µm: the image is scaled × {pixel_size / card_pixel_size:.2g}."
         )
     if card_pixel_size is not None:
         give = "its pixel size" if card_diameter is None else "a diameter"
         return (
-            f"The layer has no units, and the model works at {card_pixel_size:g} µm a pixel: the "
-            f"image is used as it is. Give {give} to scale it."
+            f"Neither layer nor file tells a size, and the model works at {card_pixel_size:g} µm a "
+            f"pixel: the image is used as it is. Give {give} to scale it."
         )
     if card_diameter is not None:
         return (
