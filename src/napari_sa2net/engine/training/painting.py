@@ -266,9 +266,10 @@ class _Source:
                 f"{self.who}: the annotation has values below 0. Use 0 and more, as the painting "
                 "tools do."
             )
-        most = len(self.names) - (not self.strokes)
         highest = int(raw.max(initial=0))
-        if highest > (most if not self._instances else np.iinfo(np.int32).max):
+        if self._instances and highest >= 2**31:
+            raise InputError(f"{self.who}: number the objects anew from 1 on, not up to {highest}.")
+        if not self._instances and highest > len(self.names) - (not self.strokes):
             raise InputError(
                 f"{self.who}: the value {highest} is painted, but the model has no class for it: "
                 f"{self._meanings()}. Paint these, say that the values are instances, or give the "
