@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import calibration
 from .calibration import Calibration
+from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
     IMAGE_ENDINGS,
@@ -164,8 +164,7 @@ def ensure_folder(path: str | Path) -> None:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        check_writable(path)
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
 
@@ -191,7 +190,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        os.replace(partial, path)
+        patiently(os.replace, partial, path)
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
     finally:

@@ -6,12 +6,14 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cards import FORMAT_VERSION, ModelCard
+from .disk import patiently
 from .errors import DeviceError, InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -141,21 +143,19 @@ def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
     ``variable`` is the environment variable that chooses the folder, if there is one: an error
     names it.
     """
-    partial: Path | None = None
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        partial = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)  # mkstemp makes it private, but a lab shares its models
-        os.replace(partial, path)
+        partial.chmod(0o644)  # a lab shares its models
+        patiently(os.replace, partial, path)
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, len(data), variable)) from error
     finally:
-        if partial is not None:
+        with suppress(OSError):  # where there is no folder, nothing is left either
             partial.unlink(missing_ok=True)
 
 

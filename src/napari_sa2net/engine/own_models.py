@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from .disk import patiently
 from .errors import WeightsError
 from .folders import MODELS_VARIABLE, models_folder, target_of
 from .model_files import (
@@ -63,7 +64,7 @@ def rename_model(name: str, new: str) -> ModelEntry:
     free = new_name(new, but=name)
     target = path.with_name(f"{free}{SUFFIX}")
     try:
-        os.rename(path, target)
+        patiently(os.rename, path, target)
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, 0, MODELS_VARIABLE)) from error
     return find_model(free)
@@ -79,7 +80,7 @@ def delete_model(name: str) -> None:
     """
     path = _own(name, "deleted")
     try:
-        path.unlink()
+        patiently(path.unlink)
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, 0, MODELS_VARIABLE)) from error
 

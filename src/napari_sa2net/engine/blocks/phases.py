@@ -7,13 +7,14 @@ markers tell what is done.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 from ..axes import Stack
 from ..devices import choose_device
+from ..disk import patiently
 from ..events import Event
 from ..execution.precision import note
 from ..model_files import Model, model_bytes, model_from_bytes
@@ -154,8 +155,12 @@ class Shown:
         """Write the labels (h, w) of a block."""
         for number in range(self.pyramid.count if self.every_level else 1):
             part, place = self.pyramid.part(labels, block.box, number)
-            if part.size:
-                store.level(number)[(*self.stack.index(block.plane), *place)] = part
+            if not part.size:
+                continue
+            where = (*self.stack.index(block.plane), *place)
+            # On Windows a chunk that someone looks at cannot be replaced.
+            with suppress(PermissionError) if number else nullcontext():
+                patiently(store.level(number).__setitem__, where, part)
 
 
 @dataclass(frozen=True)

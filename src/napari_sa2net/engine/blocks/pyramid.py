@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..disk import patiently
 from ..parts import Labels
 from ..tiling import Box
 from .plan import Block, BlockGrid
@@ -120,4 +121,4 @@ def shrink(source: Any, target: Any, block: Block, index: tuple[int, ...]) -> No
     """
     y0, x0, y1, x1 = block.box
     found = source[(*index, slice(2 * y0, 2 * y1), slice(2 * x0, 2 * x1))]
-    target[(*index, *block.slices)] = found[::2, ::2]
+    patiently(target.__setitem__, (*index, *block.slices), found[::2, ::2])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import is_out_of_memory
+from ..disk import patiently
 from ..errors import DeviceError, InputError, SA2NetError
 from ..instances import LabelSettings
 from ..measuring.objects import all_channels
@@ -61,7 +62,7 @@ class Begun:
         if self.fresh:
             shutil.rmtree(self.path, ignore_errors=True)
         if self.aside is not None:
-            os.replace(self.aside, self.path)
+            patiently(os.replace, self.aside, self.path)
 
 
 class Setup:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..disk import patiently
 from ..errors import InputError, SA2NetError
 from ..omezarr import ZARR_EXTRA
 
@@ -106,7 +107,7 @@ class Store:
         made = Store(_partial(self.path))
         try:
             made.write_json("job.json", identity)
-            os.replace(made.path, self.path)
+            patiently(os.replace, made.path, self.path)
         except BaseException:
             shutil.rmtree(made.path, ignore_errors=True)
             raise
@@ -150,14 +151,14 @@ class Store:
                 "replaced: give another name, or remove it yourself."
             )
         aside = _partial(self.path)
-        os.replace(self.path, aside)
+        patiently(os.replace, self.path, aside)
         return aside
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Write the attributes and remove the working files."""
         zarr = import_zarr()
         group = zarr.open_group(str(self.path), mode="r+")
-        group.attrs.update(attributes)
+        patiently(group.attrs.update, attributes)
         self.tidy()
 
     def tidy(self) -> None:
@@ -167,7 +168,7 @@ class Store:
         # What tells that the result is unfinished goes first, in one step.
         rubbish = self.path / f"{WORK}-done"
         shutil.rmtree(rubbish, ignore_errors=True)
-        os.replace(self.work, rubbish)
+        patiently(os.replace, self.work, rubbish)
         shutil.rmtree(rubbish, ignore_errors=True)
 
     # --- Arrays -------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = _partial(path)
         partial.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(partial, path)
+        patiently(os.replace, partial, path)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return what was written, or None."""
@@ -250,8 +251,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = _partial(path)
         with open(partial, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(partial, path)
+            np.savez(file, **arrays)
+        patiently(os.replace, partial, path)
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """Return what was written, or None."""
@@ -303,8 +304,8 @@ class Store:
 
 def _partial(path: Path) -> Path:
     """Return a name beside a path that nothing has yet."""
-    # Processes of several computers have the same numbers.
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    # Processes of several computers have the same numbers. Short, as Windows' paths are.
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..disk import patiently
 from ..errors import TrainingError
 
 
@@ -40,7 +41,7 @@ def write_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
     partial = path.with_name(path.name + ".part")
     try:
         torch.save({"identity": identity, **state}, partial)
-        os.replace(partial, path)
+        patiently(os.replace, partial, path)
     except RuntimeError as error:  # torch's own kind for a file that cannot be written
         raise OSError(f"{path} cannot be written: {error}") from error
     finally:
