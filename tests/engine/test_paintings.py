@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from napari_sa2net.engine import paintings
+from napari_sa2net.engine import locking, paintings
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.painting_blocks import Grid, pack, unpack
 from napari_sa2net.engine.paintings import PaintingSet, forget, list_kept, make_room
@@ -196,6 +196,74 @@ def test_a_failed_write_leaves_the_old_block(
     assert not list(tmp_path.rglob("*.part"))
     kept.close()
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk be one that has no locks, as some network disks."""
+
+    def refuse(path: Path) -> None:
+        path.open("a+b").close()
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(locking, "Lock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_paintings_are_kept_where_the_disk_has_no_locks(tmp_path: Path) -> None:
+    array = np.ones((9, 9), np.uint8)
+    kept = save(tmp_path, array)
+    assert list_kept(tmp_path) == []  # it is open here
+    with pytest.raises(InputError, match="open in another napari"):
+        PaintingSet.open(kept.folder)
+    kept.close()
+    (offer,) = list_kept(tmp_path)
+    again = PaintingSet.open(offer.folder)
+    assert_array_equal(again.read()[0], array)
+    forget(offer)
+    assert again.is_there  # it is open
+    again.close()
+    forget(offer)
+    forget(offer)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_only_what_is_old_makes_room(tmp_path: Path) -> None:
+    """What was painted on lately may be open in another process."""
+    sets = [save(tmp_path, np.ones((9, 9), np.uint8), name=name) for name in ("old", "new")]
+    index = json.loads((sets[0].folder / "set.json").read_bytes())
+    (sets[0].folder / "set.json").write_text(json.dumps({**index, "changed": 1000.0}))
+    assert make_room(tmp_path, 0, 0)[1] == 0
+    for kept in sets:
+        kept.close()
+    assert make_room(tmp_path, 0, 0)[1] == 1
+    assert [kept.name for kept in list_kept(tmp_path)] == ["new"]
+
+
+def test_a_set_that_cannot_be_made_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paintings, "take", lambda path: None)
+    with pytest.raises(OSError, match="cannot be locked"):
+        PaintingSet.create(tmp_path, (9, 9), np.uint8, (0, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_looking_for_locks_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, locks: bool
+) -> None:
+    if not locks:
+        request.getfixturevalue("no_locks")
+    assert locking.can_lock(tmp_path) is locks
+    assert list(tmp_path.iterdir()) == []
+
+    def busy(*_: object, **__: object) -> None:
+        raise PermissionError(13, "The process cannot access the file")
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    assert locking.can_lock(tmp_path) is locks
 
 
 CHILD = """

@@ -64,8 +64,34 @@ def can_lock(folder: Path) -> bool:
     """Tell whether files in ``folder`` can be locked at all, which some network disks cannot."""
     probe = folder / f".lock-{uuid.uuid4().hex}"
     lock = try_lock(probe)
-    if lock is None:
-        return False
-    lock.close()
-    probe.unlink(missing_ok=True)
-    return True
+    if lock is not None:
+        lock.close()
+    with suppress(OSError):  # there is none, or a virus scanner has it open
+        probe.unlink()
+    return lock is not None
+
+
+_here: set[Path] = set()
+"""What this process holds without a lock."""
+
+
+class Unlocked:
+    """Held by this process until closed, where there are no locks: no other process sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        _here.add(self._path)
+
+    def close(self) -> None:
+        """Let go of it."""
+        _here.discard(self._path)
+
+
+def take(path: Path, *, patient: bool = False) -> Lock | Unlocked | None:
+    """Lock ``path`` as :func:`try_lock` does, or hold it without a lock where there are none."""
+    lock = try_lock(path, patient=patient)
+    if lock is not None:
+        return lock
+    if path.absolute() in _here or not path.parent.is_dir() or can_lock(path.parent):
+        return None
+    return Unlocked(path)

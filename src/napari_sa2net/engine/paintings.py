@@ -12,6 +12,8 @@ A folder holds any number of sets, one a painting::
     <set>/extra        what it was before it was corrected (not read here)
     <set>/<n>.block    the n-th block
     <set>/lock         locked by the process that paints on it, until that ends, however it ends
+
+On a disk without locks only the process that paints on a set knows that it is open.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .disk import patiently
 from .errors import InputError
-from .locking import Lock, try_lock
+from .locking import Lock, Unlocked, take
 from .painting_blocks import Grid, facts, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -71,11 +74,11 @@ class PaintingSet:
     disk is full, the folder is read-only or gone); what was saved before is still there then.
     """
 
-    def __init__(self, folder: Path, lock: Lock, index: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, lock: Lock | Unlocked, index: dict[str, Any]) -> None:
         self.folder = folder
         self.grid = Grid(tuple(index["shape"]), (index["sides"][0], index["sides"][1]))
         self.dtype = np.dtype(index["dtype"])
-        self._lock: Lock | None = lock
+        self._lock: Lock | Unlocked | None = lock
         self._index = index
         self._blocks = {number: facts(path) for number, path in _block_files(folder)}
 
@@ -107,11 +110,15 @@ class PaintingSet:
             "pixels": 0,
             "bytes": 0,
         }
-        found = cls(folder, Lock(folder / LOCK), index)
+        lock = take(folder / LOCK)
         try:
+            if lock is None:
+                raise OSError(f"{folder} cannot be locked.")
+            found = cls(folder, lock, index)
             found.commit("", "")
         except OSError:
-            found.close()
+            if lock is not None:
+                lock.close()  # Windows removes no open file
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return found
@@ -131,8 +138,10 @@ class PaintingSet:
                 "This painting is no longer there: it was discarded, or removed to make room "
                 "for newer ones."
             )
-        lock = try_lock(folder / LOCK, patient=True)
+        lock = take(folder / LOCK, patient=True)
         if lock is None or not (folder / INDEX).exists():
+            if lock is not None:
+                lock.close()
             raise InputError(
                 "This painting is open in another napari: close the layer there first, or paint "
                 "on there."
@@ -250,7 +259,7 @@ def list_kept(parent: Path) -> list[Kept]:
     """Return the paintings in ``parent`` that nobody has open, the latest first."""
     found = []
     for folder, index in _sets(parent):
-        lock = try_lock(folder / LOCK) if index["pixels"] else None
+        lock = take(folder / LOCK) if index["pixels"] else None
         if lock is not None:
             lock.close()
             found.append(_kept(folder, index))
@@ -265,7 +274,7 @@ def forget(kept: Kept) -> None:
     OSError
         If its files cannot be removed.
     """
-    lock = try_lock(kept.folder / LOCK, patient=True)
+    lock = take(kept.folder / LOCK, patient=True)
     if lock is not None:
         _remove(kept.folder, lock)
 
@@ -293,8 +302,11 @@ def make_room(
     for kept in sorted(sets, key=lambda kept: kept.when):
         if total <= most_bytes and count <= most_sets:
             break
-        lock = try_lock(kept.folder / LOCK)
+        lock = take(kept.folder / LOCK)
         if lock is None:
+            continue
+        if isinstance(lock, Unlocked) and time.time() - kept.when.timestamp() < A_DAY:
+            lock.close()  # another process may be painting on it
             continue
         with suppress(OSError):
             _remove(kept.folder, lock)
@@ -357,7 +369,7 @@ def _replace(path: Path, content: bytes, *, sync: bool) -> None:
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(partial, path)
+        patiently(os.replace, partial, path)
     except OSError:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -373,8 +385,10 @@ def _remove_remains(parent: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove(folder: Path, lock: Lock) -> None:
+def _remove(folder: Path, lock: Lock | Unlocked) -> None:
     """Remove a set whose lock is ours; the index first, so that never half a set is offered."""
-    (folder / INDEX).unlink(missing_ok=True)
-    lock.close()  # Windows removes no open file
+    try:
+        (folder / INDEX).unlink(missing_ok=True)
+    finally:
+        lock.close()  # Windows removes no open file
     shutil.rmtree(folder)
