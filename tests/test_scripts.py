@@ -184,6 +184,26 @@ def test_a_wheel_that_lacks_or_has_too_much_is_noticed() -> None:
     assert check.problems(good) == ["napari_sa2net/napari.yaml is missing"]
 
 
+@pytest.mark.parametrize("window", [True, False])
+def test_trying_it_tells_how_to_start_again(
+    window: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    script = load("try_it")
+    shared = script._setup
+    python = shared.ROOT / ".venv" / "bin" / "python"
+    monkeypatch.setattr(shared, "ensure_qt_libraries", lambda **_: True)
+    monkeypatch.setattr(shared, "ensure_environment", lambda *_: python)
+    monkeypatch.setattr(shared, "display_works", lambda _: window)
+    monkeypatch.setattr(shared, "run", lambda _: 0)
+    monkeypatch.setattr(sys, "argv", ["try_it.py"])
+    assert script.main() == 0
+    told = capsys.readouterr().out
+    assert str(shared.ROOT) in told
+    for name in ("napari", "sa2net"):
+        assert f"\n    {Path('.venv', 'bin', name)}\n" in told
+
+
 def test_demo_writes_labels_and_a_picture(tmp_path: Path) -> None:
     from skimage.io import imread
 
@@ -218,5 +238,5 @@ def test_both_lists_of_versions_pin_the_same_torch() -> None:
         lines = (SCRIPTS.parent / name).read_text(encoding="utf-8").splitlines()
         return {line for line in lines if line.startswith("torch==")}
 
-    assert len(pins("constraints.txt")) == 1
+    assert len(pins("constraints.txt")) == 2  # another on Windows
     assert pins("constraints-torch.txt") == pins("constraints.txt")
