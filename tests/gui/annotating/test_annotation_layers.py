@@ -208,7 +208,9 @@ def test_originals_are_exact_and_small(shape: tuple[int, ...]) -> None:
                 assert found.sum() == 1
         for _ in halfway:
             pass
-    assert sum(len(packed) for _, packed in original._blocks.values()) < labels.nbytes / 4
+    blocks = original.packed()
+    assert blocks is not None
+    assert sum(len(packed) for _, packed in blocks.values()) < labels.nbytes / 4
     assert copy.deepcopy({"kept": original})["kept"] is original
 
 
@@ -221,8 +223,7 @@ def test_large_originals_are_compressed_beside_the_window(
     original = original_of(made)
     assert original is not None
     assert original.edited(made.data, (), slice(0, 40), slice(0, 50)) is not None
-    qtbot.waitUntil(lambda: not annotation_originals._running, timeout=10_000)
-    assert original._plain is None
+    qtbot.waitUntil(lambda: original.packed() is not None, timeout=10_000)
     assert original.edited(made.data, (), slice(0, 40), slice(0, 50)) is not None
 
 
@@ -321,6 +322,22 @@ def test_the_picker_sets_and_follows_the_label(
     viewer.layers.remove(made)
     assert picker.buttons == {}
     picker.pick(1)  # nothing to paint in
+
+
+def test_the_class_picked_has_a_frame(
+    make_napari_viewer_proxy: Callable[..., Any], qtbot: Any
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    layer = viewer.add_image(np.zeros((40, 50)))
+    picker = ClassPicker(viewer)
+    qtbot.addWidget(picker)
+    picker.set_layer(new_annotation(viewer, layer, read_image(layer), NUCLEI), NUCLEI)
+    for picked in (1, 2):
+        picker.pick(picked)
+        for value in (1, 2):
+            button = picker.buttons[value]
+            edge = button.grab().toImage().pixelColor(1, button.height() // 2)
+            assert (edge == button.palette().text().color()) is (value == picked)
 
 
 def test_the_picker_offers_new_objects(

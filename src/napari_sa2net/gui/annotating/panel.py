@@ -62,8 +62,6 @@ class AnnotatePanel(QWidget):  # type: ignore[misc]
             "learns where you change something.</qt>"
         )
         self.picker = ClassPicker(viewer)
-        # napari's theme does not show which of the classes is taken up.
-        self.picker.setStyleSheet("QToolButton:checked { border: 2px solid palette(text); }")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.new)
