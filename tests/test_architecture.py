@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib
 import subprocess
 import sys
 import tomllib
@@ -21,6 +20,19 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 GUI_LIBRARIES = frozenset({"napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt6", "PySide6"})
 QT = frozenset({"PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy", "superqt", "magicgui"})
+
+# What stands beside engine, gui and cli: the plain calls of Python, and what drives them.
+CALLS = ("api", "segmenting", "tuning", "driving")
+FORBIDDEN = {
+    "engine": ("gui", "cli", "progress", *CALLS),
+    "gui": ("cli", "progress", *CALLS),
+    "cli": ("gui",),
+    "api": ("gui", "cli"),
+    "segmenting": ("gui", "cli", "api", "tuning"),
+    "tuning": ("gui", "cli", "api", "segmenting"),
+    "driving": ("gui", "cli", "api", "segmenting", "tuning"),
+    "progress": ("gui", "cli", *CALLS),
+}
 
 # Within the engine imports go down this list only (a module not named is in the middle).
 BOTTOM = frozenset({"errors", "events", "network"})
@@ -107,16 +119,15 @@ def test_help_is_quick_to_load(command: str) -> None:
     assert not loaded_after(code) & ({"napari", "torch", "numpy"} | QT)
 
 
+def test_every_part_of_the_package_has_its_rule() -> None:
+    areas = {relative_name(path).partition(".")[0] for path in MODULES}
+    assert areas - {"napari_sa2net", "__main__", ""} == FORBIDDEN.keys()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=relative_name)
 def test_imports_go_one_way(path: Path) -> None:
     area = relative_name(path).partition(".")[0]
-    forbidden = {
-        "engine": ("gui", "cli", "api", "progress"),
-        "gui": ("cli", "api"),
-        "cli": ("gui",),
-        "api": ("gui", "cli"),
-        "progress": ("gui", "cli", "api"),
-    }.get(area, ())
+    forbidden = FORBIDDEN.get(area, ())
     wrong = {name for name in imported_parts(path) if name.partition(".")[0] in forbidden}
     assert not wrong
     if area == "engine":
@@ -166,17 +177,6 @@ def test_files_stay_readable(path: Path) -> None:
 def test_typing_marker_and_manifest_are_there() -> None:
     assert (PACKAGE / "py.typed").is_file()
     assert (PACKAGE / "napari.yaml").is_file()
-
-
-def test_manifest_is_valid_and_its_commands_exist() -> None:
-    from npe2 import PluginManifest
-
-    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
-    assert manifest.name == "napari-sa2net"
-    for command in manifest.contributions.commands or []:
-        assert command.id.startswith("napari-sa2net.")
-        module, _, attribute = str(command.python_name).partition(":")
-        assert callable(getattr(importlib.import_module(module), attribute))
 
 
 def registry() -> list[dict[str, object]]:

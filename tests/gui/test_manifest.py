@@ -29,7 +29,9 @@ def load(python_name: str) -> Any:
 
 
 def test_every_command_exists(manifest: Any) -> None:
+    assert manifest.name == "napari-sa2net"
     for command in manifest.contributions.commands:
+        assert command.id.startswith("napari-sa2net.")
         assert callable(load(command.python_name)), command.id
 
 
