@@ -281,7 +281,7 @@ def test_layers_of_another_kind_or_gone(viewer: ViewerModel) -> None:
     made = viewer.add_labels(strokes((40, 50)))
     region = viewer.add_shapes([np.array([[0, 0], [0, 9], [9, 9]])], shape_type="polygon")
     viewer.layers.remove(region)
-    with pytest.raises(InputError, match="region was removed"):
+    with pytest.raises(InputError, match="counts inside was removed: choose another under Counts"):
         read_pair(viewer, image, made, "strokes", "classes", region=region)
     viewer.layers.remove(made)
     with pytest.raises(InputError, match="removed"):
@@ -416,7 +416,7 @@ def test_outside_a_region_nothing_counts(viewer: ViewerModel) -> None:
     pair = read_pair(viewer, image, corrected, "mask", "instances", region=shapes, margin=2)
     assert pair.annotation.weights.sum() == 15
     far = viewer.add_shapes([np.array([[0, 40], [9, 40], [9, 49.0]])], shape_type="polygon")
-    with pytest.raises(InputError, match="inside the region"):
+    with pytest.raises(InputError, match=r"painted in Labels inside Shapes \[1\]"):
         read_pair(viewer, image, made, "strokes", "classes", region=far)
 
 
@@ -432,14 +432,14 @@ def test_regions_of_stacks(viewer: ViewerModel) -> None:
     across = viewer.add_shapes(
         [np.array([[0, 1, 0, 0], [3, 1, 0, 9], [3, 1, 9, 9.0]])], shape_type="polygon"
     )
-    with pytest.raises(InputError, match="across the planes"):
+    with pytest.raises(InputError, match=r"across the planes.*set Counts to “everywhere”"):
         read_areas(across, image)
 
 
 def test_a_region_without_an_inside(viewer: ViewerModel) -> None:
     _, image = show(viewer, (40, 50))
     shapes = viewer.add_shapes(ndim=2)
-    with pytest.raises(InputError, match="draw a rectangle"):
+    with pytest.raises(InputError, match=r"draw a rectangle.*set Counts to “everywhere”"):
         read_areas(shapes, image)
     shapes.add_lines(np.array([[0, 0], [9, 9]]))
     with pytest.raises(InputError, match="draw a rectangle"):

@@ -38,6 +38,8 @@ class Areas:
     """Polygons (n, 2) that hold for each plane."""
     planes: dict[int, tuple[Corners, ...]]
     """Polygons of single planes, by the plane's number."""
+    name: str
+    """Of the layer."""
 
     def polygons(self, number: int) -> tuple[Corners, ...]:
         """Return the polygons of a plane of the image."""
@@ -66,7 +68,7 @@ def read_areas(layer: Any, image: LayerImage) -> Areas:
     if not isinstance(layer, Shapes):
         raise InputError(
             f"{getattr(layer, 'name', layer)} is not a Shapes layer: choose the layer in which "
-            "you drew the region."
+            "you drew what counts."
         )
     matrix = onto_image(layer, image)
     stack = Stack(image.axes.replace("C", ""), image.result_shape())
@@ -96,10 +98,11 @@ def read_areas(layer: Any, image: LayerImage) -> Areas:
                 planes.setdefault(number, []).append(polygon)
     if not everywhere and not planes:
         raise InputError(
-            f"{layer.name} limits the painting to nothing: draw a rectangle, an ellipse or a "
-            f"polygon over {image.name}, or choose no region."
+            f"{layer.name} has no shape inside of which a painting could count: draw a rectangle, "
+            f"an ellipse or a polygon over {image.name}, or set Counts to “everywhere”."
         )
-    return Areas(tuple(everywhere), {key: tuple(found) for key, found in planes.items()})
+    single = {key: tuple(found) for key, found in planes.items()}
+    return Areas(tuple(everywhere), single, str(layer.name))
 
 
 def inside(polygons: tuple[Corners, ...], rows: slice, columns: slice) -> NDArray[np.bool_]:
@@ -156,7 +159,7 @@ def _plane(at: Corners, letters: str, own: str, name: str, image_name: str) -> d
         if np.ptp(places) > FLAT:
             raise InputError(
                 f"A shape in {name} lies across the planes of {image_name}: draw it while Y and "
-                "X are shown, or choose no region."
+                "X are shown, or set Counts to “everywhere”."
             )
         found[letter] = int(np.floor(places.mean() + 0.5))
     return found

@@ -134,7 +134,10 @@ def read_pair_steps(
 
     check_annotation(viewer, layer)
     if region is not None and region not in viewer.layers:
-        raise InputError("The Shapes layer of the region was removed: choose another, or none.")
+        raise InputError(
+            "The Shapes layer that a painting counts inside was removed: choose another under "
+            "Counts, or “everywhere”."
+        )
     areas = None if region is None else read_areas(region, image)
     reader = _Reader(image, layer, meaning, areas, accepted, margin)
     labels = yield from reader.read()
@@ -385,7 +388,7 @@ class _Reader:
 
     def _nothing(self) -> str:
         name = self.layer.name
-        where = "" if self.areas is None else " inside the region"
+        where = "" if self.areas is None else f" inside {self.areas.name}"
         if self.original is not None:
             return (
                 f"Nothing is changed in {name}{where}: correct the labels, or let what you did not "
