@@ -361,7 +361,8 @@ def test_a_model_elsewhere_shows_its_licence_and_is_fetched_only_if_one_says_so(
     assert "<b>Licence: For research only" in widget.train.start.about.text()
     widget.train.where.button.click()
     widget.train.train.click()
-    assert ["then look" in q or "then train" in q for q in questions] == [True, True]
+    endings = ["then show the next place?", "then train?"]
+    assert [q.endswith(end) for q, end in zip(questions, endings, strict=True)] == [True, True]
     assert all("80.0 MB" in q and "For research only" in q for q in questions)
     assert not asked
     assert not training.trained

@@ -62,6 +62,14 @@ def worth_and_licence(card: Any) -> list[str]:
     return lines
 
 
+def download_question(card: Any, what: str) -> str:
+    """Return the question whether a model may be downloaded, to do something with it then."""
+    text = f"The model “{card.name}” is not on this computer yet ({size_text(card.bytes)})."
+    if card.restricted:
+        text += f"\n\nIts licence, {card.licence}, forbids some uses."
+    return f"{text}\n\nDownload it first, then {what}?"
+
+
 class ModelPanel(QWidget):  # type: ignore[misc]
     """Chooses model and device.
 

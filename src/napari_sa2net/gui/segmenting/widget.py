@@ -24,7 +24,6 @@ from .. import large, saving
 from ..forms import group, tab_page
 from ..image_panel import ImagePanel
 from ..job_progress import JobProgress
-from ..jobs.state import size_text
 from ..jobs.worker import describe_error
 from ..messages import MessageArea
 from ..resolve import Choices, is_stack, own_labelling, resolve
@@ -37,7 +36,7 @@ from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
 from .labelling import LabellingForm
 from .model_manager import ask_for_model_file
-from .model_panel import ModelPanel
+from .model_panel import ModelPanel, download_question
 from .stored import FILE_FILTER, disk_question, store_of
 from .where import WherePanel
 
@@ -297,13 +296,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
     def _agreed(self, choices: Choices, target: Target) -> bool:
         """Ask before something costly: a download, 1 GB of maps, or a disk that may be full."""
         entry = self.model.entry
-        if entry.status == "remote":
-            size = size_text(entry.card.bytes)
-            text = f"The model “{entry.card.name}” must be downloaded first ({size})."
-            if entry.card.restricted:
-                text += f"\n\nIts licence, {entry.card.licence}, forbids some uses."
-            if not self.ask(text + "\n\nDownload it now and then segment?"):
-                return False
+        if entry.status == "remote" and not self.ask(download_question(entry.card, "segment")):
+            return False
         if target.on_disk:
             text = disk_question(target, self.controller.stores)
             return not text or self.ask(text)

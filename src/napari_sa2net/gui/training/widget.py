@@ -23,10 +23,10 @@ from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
 from ..image_panel import ImagePanel, parse_channels
 from ..job_progress import JobProgress
-from ..jobs.state import size_text
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
 from ..scale_field import ScaleField, object_size_of
+from ..segmenting.model_panel import download_question
 from .backend import Plan
 from .chosen import Chosen
 from .job import STOPPABLE, TrainController
@@ -292,7 +292,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def _on_where(self) -> None:
         entry = self.start.entry
-        if not self._is_here(entry, "look"):
+        if not self._is_here(entry, "show the next place"):
             return
         self.where.ask(
             entry,
@@ -326,11 +326,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         """Tell whether the start model is here, or may be downloaded to do something then."""
         if entry is None or entry.status != "remote":
             return True
-        card = entry.card
-        text = f"The model “{card.name}” must be downloaded first ({size_text(card.bytes)})."
-        if card.restricted:
-            text += f"\n\nIts licence, {card.licence}, forbids some uses."
-        return self.ask(text + f"\n\nDownload it now and then {what}?")
+        return self.ask(download_question(entry.card, what))
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
