@@ -188,7 +188,7 @@ def test_a_bad_download_is_explained_and_leaves_nothing(server, behaviour, text)
 def test_more_than_was_published_is_not_stored(server):
     server.behaviour = "no length"
     server.content = server.content * 4
-    fails("not the published file")
+    fails("not the published file .it has more than the [0-9]+ bytes published.")
 
 
 def test_without_a_connection_the_message_says_so(monkeypatch):

@@ -40,6 +40,10 @@ class _Cancelled(Exception):
     """Ends the thread of a download that nobody waits for."""
 
 
+class _TooMuch(ValueError):
+    """What comes cannot be the published file."""
+
+
 class _Download:
     """One download in a thread of its own, into a folder of its own."""
 
@@ -94,7 +98,7 @@ class _Download:
             raise _Cancelled
         self.done += size
         if self.done > self.card.bytes:
-            raise ValueError(f"more than the {self.card.bytes} bytes that were published")
+            raise _TooMuch(f"it has more than the {self.card.bytes} bytes published")
 
 
 class _NotFromThisThread(logging.Filter):
@@ -236,10 +240,11 @@ def explain(error: Exception, card: ModelCard, source: str, cache: Path) -> str:
     if isinstance(error, OSError):
         return f"{start}. {disk_problem(error, cache, card.bytes, CACHE_VARIABLE)}"
     if isinstance(error, ValueError):
+        why = str(error) if isinstance(error, _TooMuch) else "its SHA-256 differs"
         return (
-            f"{start}: what came from {source} is not the published file (its SHA-256 differs), "
-            "and was deleted. The transfer may have been cut or changed on its way, for instance "
-            f"by a login page of the network: try again, or another network. {BY_HAND}"
+            f"{start}: what came from {source} is not the published file ({why}), and was "
+            "deleted. The transfer may have been cut or changed on its way, for instance by a "
+            f"login page of the network: try again, or another network. {BY_HAND}"
         )
     return f"{start} ({type(error).__name__}: {error}). Try again. {BY_HAND}"
 
