@@ -65,7 +65,7 @@ class ProgressBar:
             self(Message(f"Step {event.step}: {', '.join(texts)}"))
 
     def _show(self, done: int, total: int, unit: str, said: str = "") -> None:
-        bytewise = unit in ("byte", "bytes", "B")
+        bytewise = unit == "byte"
         name = "B" if bytewise else unit
         if self._bar is None or self._unit != unit:
             self.close()
@@ -99,11 +99,6 @@ class ProgressBar:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _time(seconds: float) -> str:

@@ -82,9 +82,9 @@ class FakeBackend:
 
     def fetch(self, name: str) -> Generator[Event, None, None]:
         """Pretend to download."""
-        yield Progress(0, 100, "bytes")
+        yield Progress(0, 100, "byte")
         self.gate.wait(10)
-        yield Progress(50, 100, "bytes")
+        yield Progress(50, 100, "byte")
         if self.error is not None:
             raise self.error
         self.fetched.append(name)

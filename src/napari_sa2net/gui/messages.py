@@ -6,7 +6,7 @@ import html
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QFrame, QMenu, QScrollArea, QWidget
+from qtpy.QtWidgets import QFrame, QMenu, QScrollArea
 
 from .jobs.state import Note
 from .wrapping import BREAK, WrappedLabel
@@ -44,8 +44,8 @@ class _Text(WrappedLabel):
 class MessageArea(QScrollArea):  # type: ignore[misc]
     """Shows notes, as high as they need; hidden when there are none."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.label = _Text(rich=True)
         self.label.setContentsMargins(4, 4, 4, 4)
         self.label.setAlignment(Qt.AlignmentFlag.AlignTop)

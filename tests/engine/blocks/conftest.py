@@ -46,11 +46,6 @@ def same_labels() -> Callable[[NDArray[Any], NDArray[Any]], bool]:
 
     return same
 
-    def same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-        pairs = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1)
-        zeros = bool(((pairs[0] == 0) == (pairs[1] == 0)).all())
-        return zeros and all(len(np.unique(row)) == pairs.shape[1] for row in pairs)
-
 
 @pytest.fixture
 def lively(tiny_model: Any) -> Any:

@@ -31,6 +31,7 @@ from napari_sa2net.gui.annotating.layers import (
     set_meaning,
 )
 from napari_sa2net.gui.annotating.originals import original_of
+from napari_sa2net.gui.jobs.state import when_text
 from napari_sa2net.gui.keeping import KeptPanel, PaintingKeeper, keeper, keeper_of, panel, saver
 from napari_sa2net.gui.layers import layer_id, read_image
 
@@ -561,7 +562,7 @@ def test_too_much_for_the_folder(
     assert keeping.flush(20)
     qtbot.wait(50)
     assert ["go on being saved" in text for text in shown] == [False, True]
-    assert "1 painting that was left longest ago: removed" in shown[0]
+    assert "The oldest unused painting was removed to make room." in shown[0]
     assert keeping.offers() == []
     assert len(list(keeping.saver.folder.iterdir())) == 1
 
@@ -640,7 +641,7 @@ def test_the_panel(
     text = panel.kept_text(shown.offered[0])
     assert "cells annotation" in text
     assert "pixels painted" in text
-    assert str(shown.offered[0].when.year) in text
+    assert when_text(shown.offered[0].when.timestamp()) in text
 
     with qtbot.waitSignal(shown.restored) as got:
         shown.restore(shown.offered[0])
@@ -740,4 +741,4 @@ def test_paintings_that_make_room_are_told(
     assert keeping.flush(20)
     qtbot.waitUntil(lambda: bool(shown), timeout=10_000)
     assert len(keeping.offers()) == 1
-    assert shown == ["To make room, 2 paintings that were left longest ago: removed."]
+    assert shown == ["The 2 oldest unused paintings were removed to make room."]

@@ -32,14 +32,14 @@ def test_clock_starts_again_with_another_kind_of_work() -> None:
     """A download of 5 MB says nothing about the tiles that follow."""
     seconds = iter([0.0, 100.0, 101.0])
     clock = Clock(now=lambda: next(seconds))
-    clock.left(Progress(0, 5_000_000, "bytes"))
+    clock.left(Progress(0, 5_000_000, "byte"))
     assert clock.left(Progress(0, 4)) is None
     assert clock.left(Progress(1, 4)) == pytest.approx(3)
 
 
 def test_words() -> None:
     assert progress_text(Progress(2, 8), 61.0) == "tile 2 of 8, about 1 min left"
-    assert progress_text(Progress(1_000_000, 5_000_000, "bytes"), None) == "1.0 MB of 5.0 MB"
+    assert progress_text(Progress(1_000_000, 5_000_000, "byte"), None) == "1.0 MB of 5.0 MB"
     assert time_text(0.1) == "1 s"
     assert time_text(7200) == "2.0 h"
     assert size_text(1.3e9) == "1.3 GB"

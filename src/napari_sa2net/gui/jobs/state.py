@@ -79,6 +79,14 @@ def time_text(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def when_text(when: float) -> str:
+    """Say when something was, from seconds since 1970."""
+    then = time.localtime(when)
+    day = time.strftime("%Y-%m-%d", then)
+    today = day == time.strftime("%Y-%m-%d")
+    return f"{'today' if today else day} {time.strftime('%H:%M', then)}"
+
+
 def size_text(size: float) -> str:
     """Say how many bytes ``size`` is."""
     if size >= 1e9:
@@ -88,7 +96,7 @@ def size_text(size: float) -> str:
 
 def progress_text(progress: Progress, left: float | None) -> str:
     """Return the line in the progress bar."""
-    if progress.unit.lower() in ("b", "byte", "bytes"):
+    if progress.unit == "byte":
         text = f"{size_text(progress.done)} of {size_text(progress.total)}"
     elif progress.total > 1:
         text = f"{progress.unit} {progress.done} of {progress.total}"
@@ -99,9 +107,8 @@ def progress_text(progress: Progress, left: float | None) -> str:
 
 def step_text(event: StepDone) -> str:
     """Return the line in the progress bar of a training."""
-    left = getattr(event, "left", None)
     text = f"step {event.step} of {event.total}"
-    return text if left is None else f"{text}, about {time_text(left)} left"
+    return text if event.left is None else f"{text}, about {time_text(event.left)} left"
 
 
 Point = tuple[float, float]

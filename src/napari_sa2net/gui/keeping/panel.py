@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from ...engine.errors import SA2NetError
 from ...engine.paintings import Kept
+from ..jobs.state import when_text
 from ..wrapping import WrappedLabel
 from .keeper import PaintingKeeper
 
@@ -28,15 +29,10 @@ MOST = 3
 """Paintings shown without scrolling."""
 
 
-def when_text(kept: Kept) -> str:
-    """Say when a painting was last changed."""
-    return kept.when.strftime("%Y-%m-%d %H:%M")
-
-
 def kept_text(kept: Kept) -> str:
     """Return two lines that tell a person which painting it is."""
     on = f" on {kept.image}" if kept.image and kept.image not in kept.name else ""
-    when = when_text(kept)
+    when = when_text(kept.when.timestamp())
     size = " × ".join(str(n) for n in kept.shape)
     return f"{kept.name}{on}\n{when} · {kept.pixels:,} pixels painted · {size}"
 
@@ -54,8 +50,8 @@ class KeptPanel(QWidget):  # type: ignore[misc]
 
     restored = Signal(object)
 
-    def __init__(self, keeper: PaintingKeeper, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, keeper: PaintingKeeper) -> None:
+        super().__init__()
         self._keeper = keeper
         self.title = QLabel()
         self.title.setWordWrap(True)
@@ -136,7 +132,7 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         row = QWidget()
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 2, 0, 2)
-        label = _Lines(f"{kept.name}\n{when_text(kept)} · {kept.pixels:,} px")
+        label = _Lines(f"{kept.name}\n{when_text(kept.when.timestamp())} · {kept.pixels:,} px")
         more = html.escape(f"{kept_text(kept)}\n{kept.folder}").replace("\n", "<br>")
         label.setToolTip(f"<qt>{more}</qt>")
         layout.addWidget(label, 1)

@@ -364,8 +364,10 @@ class Saver:
         total, removed = make_room(self.folder, *self._most)
         if total <= self._most[0]:
             if removed:
-                was = "painting that was" if removed == 1 else "paintings that were"
-                self._tell("info", f"To make room, {removed} {was} left longest ago: removed.")
+                were = "oldest unused painting was"
+                if removed > 1:
+                    were = f"{removed} oldest unused paintings were"
+                self._tell("info", f"The {were} removed to make room.")
         elif not self._said_big:
             self._said_big = True
             self._tell(

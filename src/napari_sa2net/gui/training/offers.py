@@ -1,27 +1,18 @@
-"""What was left over from before: unfinished trainings and paintings, to go on with."""
+"""Trainings that were left from before: unfinished, or with a result that was not kept."""
 
 from __future__ import annotations
 
 import html
-import time
 from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from ..jobs.state import when_text
 from ..wrapping import WrappedLabel
 
 MOST = 4
 """Offers shown at once; the others follow when these are decided."""
-
-
-def when_text(when: Any) -> str:
-    """Say when something was, from seconds since 1970 or a text."""
-    if not isinstance(when, int | float):
-        return str(when)
-    day = time.strftime("%x", time.localtime(when))
-    today = time.strftime("%x")
-    return time.strftime("today %H:%M" if day == today else "%x %H:%M", time.localtime(when))
 
 
 def training_text(saved: Any) -> str:
