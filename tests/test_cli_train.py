@@ -155,7 +155,7 @@ def test_choices_are_those_of_the_settings() -> None:
     ("arguments", "text"),
     [
         ([], "--resume FOLDER"),
-        (["images"], "at last their annotations"),
+        (["images"], "followed by their annotations"),
         (["--resume", "x", "--steps", "3"], "--steps cannot be changed"),
         (["images", "painted", "--scratch", "--from", "nuclei"], "not both"),
         (["images", "painted", "--base-channels", "8"], "--base-channels goes with --scratch"),

@@ -205,7 +205,7 @@ def devices() -> Check:
         return Check("devices", "wrong", *remedy("napari_sa2net", code, text))
     told = json.loads(text)
     others = "; ".join(told["all"])
-    return Check("devices", "ok", f"auto takes {told['reason']} All there are: {others}")
+    return Check("devices", "ok", f"'auto' chooses {told['reason']} Available: {others}")
 
 
 def window(torch_works: bool) -> Iterator[Check]:

@@ -26,9 +26,8 @@ def add_parser(commands: Any) -> None:
         help="compare results with true masks: Dice, IoU, AP",
         description="Segment images and compare the labels with true masks of the same names "
         "(without the ending). Dice and IoU are of the masks 'labels > 0', of classes the means "
-        "over them; AP is TP / (TP + FP + FN) of the objects matched one to one at IoU 0.5; all "
-        "are means over the images. An "
-        "image empty in both counts as 1, in one only as 0.",
+        "over them; AP is TP / (TP + FP + FN) of the objects matched one to one (--iou); all are "
+        "means over the images. An image empty in both counts as 1, in one only as 0.",
     )
     parser.add_argument("images", metavar="IMAGES", help="a folder, a file, or a quoted pattern")
     parser.add_argument(
@@ -54,7 +53,7 @@ def add_parser(commands: Any) -> None:
         help="IoU from which on an object counts as found (default: 0.5)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
     add_common(parser)
     parser.set_defaults(run=run)
 

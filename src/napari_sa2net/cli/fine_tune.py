@@ -95,7 +95,7 @@ def _check(arguments: argparse.Namespace) -> None:
                 f"{arguments.resume} goes on as it began."
             )
     elif len(arguments.paths) == 1:
-        raise UsageError("Give the images first, and at last their annotations.")
+        raise UsageError("Give the images first, followed by their annotations.")
 
 
 def _goes_on(arguments: argparse.Namespace) -> bool:

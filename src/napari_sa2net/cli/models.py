@@ -232,7 +232,7 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
     several = f", {len(card.members)} of them" if card.members else ""
     return [
         ("name", card.name),
-        ("is", state),
+        ("status", state),
         ("description", card.description),
         ("modality", card.modality),
         ("file", f"{card.file}, {card.bytes / 1e6:.1f} MB"),
@@ -246,6 +246,7 @@ def _lines(card: ModelCard, state: str) -> list[tuple[str, str]]:
         ("pixel size", f"{card.pixel_size:g} µm" if card.pixel_size else ""),
         ("diameter", f"{card.diameter:g} pixels" if card.diameter else ""),
         ("result", card.result),
-        ("threshold", f"{settings.threshold:g}, at least {settings.min_size} pixels at its scale"),
+        ("threshold", f"{settings.threshold:g}"),
+        ("minimum size", f"{settings.min_size} pixels at the model's scale"),
         *origin(card),
     ]

@@ -38,7 +38,8 @@ def add_parser(commands: Any) -> None:
         help="segment images and write labels",
         description="Segment images and write NAME_labels.ome.tif for each into a folder, with "
         "the image's axes and pixel size. A file that fails is reported and the others go on.",
-        epilog="Exit codes: 0 all images are done, 1 some are not, 2 wrong usage.",
+        epilog="Exit codes: 0 all images are done, 1 some are not, 2 wrong usage, 130 stopped by "
+        "Ctrl-C.",
     )
     parser.add_argument(
         "images",
@@ -89,7 +90,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(existing="keep")
     segment_zarr.add_options(parser)
-    parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -99,7 +100,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown)} is not known: choose of {', '.join(KINDS)}"
+            f"{', '.join(unknown)} is not known: choose from {', '.join(KINDS)}"
         )
     return kinds
 

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.link in ("z", "t"):
         raise UsageError("Objects are not linked in a .zarr result: leave out --link.")
     if arguments.scheduler and arguments.dry_run:
-        raise UsageError("--dry-run tells of this computer: leave out --scheduler.")
+        raise UsageError("--dry-run estimates for this computer only: leave out --scheduler.")
     from .. import api
     from ..engine.blocks.plan import BlockOptions
     from ..engine.files import list_images, read_image
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     images = list_images(arguments.images)
     if len(images) != 1:
         raise UsageError(
-            f"A .zarr result is of one image, and {len(images)} are given: give a folder with -o."
+            f"A .zarr result takes one image, but {len(images)} were given: give a folder with -o."
         )
     messages = Messages(arguments.quiet)
     with ProgressBar(f"Downloading {arguments.model}", messages) as bar:

@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
         "paths",
         nargs="*",
         metavar="IMAGES ANNOTATIONS",
-        help="images as 'sa2net segment' takes them, and at last their annotations: a file, a "
+        help="images as 'sa2net segment' takes them, followed by their annotations: a file, a "
         "folder or a quoted pattern of label images of the same names",
     )
     parser.add_argument(
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         "on from it if there is one; images are then not needed",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists")
-    parser.add_argument("-q", "--quiet", action="store_true", help="tell only what goes wrong")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
     recipe = parser.add_argument_group("as a recipe says")
     recipe.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file, see recipes/")
     recipe.add_argument("--data", type=Path, metavar="FOLDER", help="holds the recipe's data sets")

@@ -31,9 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a model as 'sa2net models' lists them, or a model file (default: nuclei); "
         "'suggest' tries all that are here on what is painted, and takes the best",
     )
-    start.add_argument(
-        "--scratch", action="store_const", const=True, help="start from nothing learned"
-    )
+    start.add_argument("--scratch", action="store_const", const=True, help="train a new network")
     start.add_argument(
         "--base-channels",
         type=int,
@@ -78,7 +76,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("the training")
     budget = training.add_mutually_exclusive_group()
     budget.add_argument(
-        "--minutes", type=positive, help="how long to train (default: 2); loading comes on top"
+        "--minutes", type=positive, help="how long to train (default: 2), loading not included"
     )
     budget.add_argument("--epochs", type=int, help="how often to go over what is painted")
     budget.add_argument(
@@ -108,7 +106,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--keep-worse",
         action="store_const",
         const=True,
-        help="save the new model also if it is worse than the start model",
+        help="save the new model even if it is worse than the start model",
     )
 
 

@@ -185,9 +185,9 @@ class Stack:
             return tuple(range(count))
         outside = [number for number in wanted if not 0 <= number < count]
         if outside or not wanted:
+            problem = f"There is no plane {outside[0]}" if outside else "No plane is named"
             raise InputError(
-                f"There is no plane {outside[0] if outside else '()'}: the image has {count} "
-                f"plane(s), numbered 0 to {count - 1}."
+                f"{problem}: the image has {count} plane(s), numbered 0 to {count - 1}."
             )
         return tuple(sorted(set(wanted)))
 

@@ -28,7 +28,7 @@ BACKENDS = ("auto", "torch", "onnxruntime")
 """What can run the network; ``auto`` is ONNX Runtime on the CPU if it is there, else PyTorch."""
 
 PRECISIONS = ("auto", "single", "half")
-"""With what numbers an NVIDIA card computes; ``auto`` is half precision if that gives the same."""
+"""With what numbers an NVIDIA card computes; ``auto`` is half if that makes little difference."""
 
 LARGE = 10**9
 """Maps of more bytes than this are warned of."""

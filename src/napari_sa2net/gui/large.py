@@ -17,7 +17,8 @@ take 2 GB; and to label them again, as a slider wants it, takes most of a second
 """
 
 ONLY_LABELS = (
-    "Of an image this large only labels are made, on the disk. For maps, segment a part (Where)."
+    "Of an image this large only labels are made, and they are kept on the disk. For maps, segment "
+    "a part (Where)."
 )
 
 

@@ -144,8 +144,8 @@ def _suited(
     if diameter is not None:
         diameter /= (factors[0] * factors[1]) ** 0.5
     text = (
-        f"Level {number} of {image.name} is segmented, every {factors[0]:.3g}th pixel: the model "
-        "sees no more of the full resolution."
+        f"Level {number} of {image.name} is segmented, reduced {factors[0]:.3g} times: at this "
+        "object size the model would not use finer detail."
     )
     return coarse, region, diameter, [text]
 

@@ -216,7 +216,7 @@ def test_missing_layers_of_a_split_image_are_told(
     again = pairs.adopt(layer)
     assert again is not None
     assert ([x.name for x in again.sources], again.axes, again.channels) == (["red"], "YX", None)
-    assert "over “red” alone" in told[-1]
+    assert "only “red” is used for training" in told[-1]
     assert learned(viewer, pairs)[0].axes == "YX"
 
 

@@ -56,7 +56,7 @@ class Batch:
         object.__setattr__(self, "save", save)
         unknown = [kind for kind in save if kind not in KINDS]
         if unknown:
-            raise InputError(f"{', '.join(unknown)} is not known: choose of {', '.join(KINDS)}.")
+            raise InputError(f"{', '.join(unknown)} is not known: choose from {', '.join(KINDS)}.")
         if self.existing not in ("keep", "resume", "replace"):
             raise InputError(f"existing is {self.existing!r}: choose one of keep, resume, replace.")
 

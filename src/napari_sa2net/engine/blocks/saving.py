@@ -54,7 +54,7 @@ class Saving:
         unknown = [kind for kind in kinds if kind not in MEASURES]
         if unknown:
             raise InputError(
-                f"{', '.join(unknown)} cannot be saved with an OME-Zarr result: choose of "
+                f"{', '.join(unknown)} cannot be saved with an OME-Zarr result: choose from "
                 f"{', '.join(MEASURES)}."
             )
         if "rois" in kinds:

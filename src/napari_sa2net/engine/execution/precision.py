@@ -1,4 +1,4 @@
-"""Single or half precision: the quicker one of the two that gives the same labels."""
+"""Single or half precision: the quicker one if the first tiles come out nearly alike in both."""
 
 from __future__ import annotations
 
@@ -108,5 +108,5 @@ def _switches() -> list[tuple[Any, str, Any]]:
 
 
 def agree(single: Tensor, half: Tensor) -> bool:
-    """Tell whether maps (B, maps, H, W) are near enough for the same labels."""
+    """Tell whether maps (B, maps, H, W) differ by :data:`TOLERANCE` at most."""
     return bool(((single - half).abs() <= TOLERANCE).all())  # not where there is no number

@@ -121,7 +121,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
         version = int(plan["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"There is no training that can be gone on with in {folder} ({error}). Train anew."
+            f"{folder} holds no training that can be continued ({error}). Start a new one."
         ) from error
     if version > VERSION:
         raise TrainingError(

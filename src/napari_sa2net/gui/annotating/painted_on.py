@@ -84,11 +84,11 @@ def recall(painting: Any, viewer: ViewerModel) -> tuple[PaintedOn | None, list[s
     if len(sources) < len(there):
         names = [str(name) for name, _ in layers]
         lost = [name for name, layer in zip(names, there, strict=True) if layer is None]
+        used = f"{_list([str(x.name) for x in sources])} {'is' if len(sources) == 1 else 'are'}"
         texts.append(
-            f"{who} was painted over {_list(names)}, of which {_list(lost)} cannot be found: it "
-            f"is learned from over {_list([str(x.name) for x in sources])} alone. To change that, "
-            "open what is missing and tick it beside “With”, then take the painting off the list "
-            "and add it again."
+            f"{who} was painted over {_list(names)}, of which {_list(lost)} cannot be found: only "
+            f"{used} used for training on it. To change that, open what is missing and tick it "
+            "beside “With”, then take the painting off the list and add it again."
         )
         left = [number for number, layer in enumerate(there) if layer is not None]
         channels = [left.index(number) for number in channels or () if number in left] or None
@@ -97,7 +97,7 @@ def recall(painting: Any, viewer: ViewerModel) -> tuple[PaintedOn | None, list[s
     try:
         image = read_image(sources)
     except InputError as error:
-        texts.append(f"{who} is learned from over “{sources[0].name}” alone. {error}")
+        texts.append(f"Only “{sources[0].name}” is used for training on {who}. {error}")
         sources, axes, channels = sources[:1], axes[1:], None
         image = read_image(sources)
     if axes:

@@ -243,8 +243,8 @@ class Backend:
         classes = object_classes(max(2, card.num_classes), derived_classes(card))
         if stored.options.labelling.result == "instances" and len(classes) > 1:
             raise InputError(
-                "Of labels this large it is not kept which class an object is of. To measure "
-                "them, segment a part of the image (Where)."
+                "For a result this large the class of each object is not kept. To measure the "
+                "objects, segment a part of the image (Where)."
             )
         model = yield from self._load(large.request.model)
         work = job.segment_to_zarr(

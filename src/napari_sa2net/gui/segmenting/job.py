@@ -204,8 +204,8 @@ class SegmentController(JobHost):
         # A layer may come in the proxy that napari gives to plugins: equal, not identical.
         if kind is None or shown is None or not shown.on_disk or shown.layer != layer:
             text = (
-                f"What made “{layer.name}” is not known any more. Press Segment with the same "
-                "settings, which takes only a moment, and save again."
+                f"The settings that made “{layer.name}” are no longer known. Press Segment with "
+                "the same settings, which takes only a moment, and save again."
             )
             self.fail(InputError(text))
             return
