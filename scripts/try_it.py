@@ -16,6 +16,19 @@ from pathlib import Path
 import _setup
 
 
+def start_lines(python: Path) -> str:
+    """Return what to type to start napari, or the command line, again."""
+    folder = python.parent
+    where = ""
+    if folder.is_relative_to(_setup.ROOT):  # shorter, and no spaces that some shells need quoted
+        folder = folder.relative_to(_setup.ROOT)
+        where = f", in the folder {_setup.ROOT},"
+    return (
+        f"To start napari later, type{where}\n    {folder / 'napari'}\n"
+        f"The command line is\n    {folder / 'sa2net'}"
+    )
+
+
 def main() -> int:
     """Show a segmentation and return the exit code."""
     parser = _setup.parser(__doc__.splitlines()[0])
@@ -40,14 +53,14 @@ def main() -> int:
         _setup.tell("It shows the layers side by side; Ctrl+G puts them on top of one another.")
         code = _setup.run([python, demo, "--window"])
         if code == 0:
+            _setup.tell(start_lines(python))
             return 0
         _setup.tell(f"napari ended with exit code {code}. Writing files instead.")
     else:
         _setup.tell("No window: writing files.")
     code = _setup.run([python, demo, "--output", arguments.output.absolute()])
     if code == 0:
-        launcher = Path(python).parent / "napari"
-        _setup.tell(f"On a machine with a display, start napari with\n    {launcher}")
+        _setup.tell(start_lines(python))
     return code
 
 

@@ -33,6 +33,14 @@ def test_a_sample_opens(key: str) -> None:
     assert pixels.std() > 5
 
 
+def test_a_sample_is_called_as_in_the_menu() -> None:
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_file(Path(sample_data.__file__).parents[1] / "napari.yaml")
+    names = {sample.key: sample.display_name for sample in manifest.contributions.sample_data or ()}
+    assert names == {key: sample.title for key, sample in SAMPLES.items()}
+
+
 def test_the_pixel_size_that_is_known() -> None:
     (data,) = sample_data.electron_microscopy()
     layer = Layer.create(*data)

@@ -30,7 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sa2net",
         description="Segment microscopy images with SA2-Net.",
-        epilog="Exit codes: 0 all went well, 1 something failed, 2 wrong usage.",
+        epilog="Exit codes: 0 all went well, 1 something failed, 2 wrong usage, 130 stopped by "
+        "Ctrl-C.",
     )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -75,7 +75,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=("auto", "single", "half"),
-        help="on an NVIDIA GPU (default: auto, half precision if that gives the same labels)",
+        help="on an NVIDIA GPU (default: auto, half precision if the first tiles come out alike "
+        "in both)",
     )
     parser.add_argument(
         "--flips",

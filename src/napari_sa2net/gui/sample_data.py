@@ -38,8 +38,8 @@ _DSB = "2018 Data Science Bowl (BBBC038v1), doi:10.1038/s41592-019-0612-7"
 
 SAMPLES: dict[str, Sample] = {
     "fluorescence": Sample("Nuclei, fluorescence", "fluorescence.png", "CC0-1.0", _DSB),
-    "histology": Sample("Nuclei, stained tissue", "histology.png", "CC0-1.0", _DSB),
-    "brightfield": Sample("Nuclei, brightfield smear", "brightfield.png", "CC0-1.0", _DSB),
+    "histology": Sample("Nuclei, stained histology", "histology.png", "CC0-1.0", _DSB),
+    "brightfield": Sample("Nuclei, brightfield", "brightfield.png", "CC0-1.0", _DSB),
     "phase_contrast": Sample(
         "Cells, phase contrast",
         "phase_contrast.png",
@@ -47,7 +47,7 @@ SAMPLES: dict[str, Sample] = {
         "Usiigaci, T98G cells, doi:10.1016/j.softx.2019.02.007",
     ),
     "electron_microscopy": Sample(
-        "Axons, scanning electron microscopy",
+        "Tissue, electron microscopy",
         "electron_microscopy.png",
         "MIT",
         "AxonDeepSeg, rat spinal cord, doi:10.1038/s41598-018-22181-4",

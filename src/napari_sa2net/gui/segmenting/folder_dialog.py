@@ -93,7 +93,9 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.images.setToolTip("<qt>TIFF, OME-TIFF, PNG, JPEG and OME-Zarr images in it.</qt>")
+        self.images.setToolTip(
+            "<qt>TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG and OME-Zarr images right inside it.</qt>"
+        )
         self.output.setToolTip("<qt>It is made if need be.</qt>")
         self.channels.setPlaceholderText("as the model wants")
         self.channels.setToolTip(

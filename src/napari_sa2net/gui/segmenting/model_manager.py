@@ -58,6 +58,7 @@ def details(entry: Any) -> str:
         ("classes", classes),
         ("object size", f"{card.diameter:g} pixels" if card.diameter else ""),
         ("licence", card.licence),
+        ("please cite", card.citation),
         *origin(card),
         ("file", str(entry.path or "")),
     ]
