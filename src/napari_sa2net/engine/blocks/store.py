@@ -251,7 +251,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = _partial(path)
         with open(partial, "wb") as file:
-            np.savez(file, **arrays)
+            named: dict[str, Any] = arrays  # savez has other keywords too since NumPy 2.2
+            np.savez(file, **named)
         patiently(os.replace, partial, path)
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
