@@ -585,6 +585,8 @@ def test_doctor_works_where_torch_and_qt_fail(tmp_path: Path) -> None:
     [
         ("torch", "ImportError: libcudart.so.12: cannot open shared object", "CPU version"),
         ("torch", "ModuleNotFoundError: No module named 'torch'", "pip install torch"),
+        ("torch", "OSError: [WinError 1114] Error loading c10.dll", "vc_redist"),
+        ("torch", "OSError: [WinError 1114] Error loading c10.dll", "pip install torch==2.8"),
         ("Qt", "qtpy.QtBindingsNotFoundError: No Qt bindings could be found", "[all]"),
         ("Qt", 'qt.qpa.plugin: Could not load the Qt platform plugin "xcb"', "apt-get install"),
         ("napari", "ModuleNotFoundError: No module named 'vispy'", "package is missing"),
@@ -601,6 +603,33 @@ def test_there_is_always_a_remedy() -> None:
     assert "crashed (SIGSEGV)" in remedy("torch", -11, "")[0]
     for what in ("torch", "napari", "Qt", "napari_sa2net"):
         assert all(remedy(what, 1, "something never seen"))
+
+
+def test_a_crash_on_windows_is_told_as_one() -> None:
+    text, mend = remedy("torch", 0xC000001D, "")
+    assert "crashed (0xC000001D)" in text
+    assert "processor lacks instructions" in mend
+    assert "crashed (0xC0000005): last words" in remedy("Qt", 0xC0000005, "last words")[0]
+    assert "crashed" not in remedy("torch", 1, "")[0]
+
+
+def test_json_can_be_redirected_whatever_the_encoding(
+    model_file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Windows redirects in the encoding of the system, and JSON is read as UTF-8."""
+    assert main(["models", "import", model_file, "--name", "Zellen-größer"]) == 0
+    check = doctor.Check("folder", "ok", "C:/Zoë")
+    monkeypatch.setattr(doctor, "checks", lambda: iter([check]))
+    for command, text in (
+        (["models", "list"], "Zellen-größer"),
+        (["models", "info", "Zellen-größer"], "Zellen-größer"),
+        (["doctor"], "C:/Zoë"),
+    ):
+        capsys.readouterr()
+        assert main([*command, "--json"]) == 0
+        told = capsys.readouterr().out
+        assert told.isascii()
+        assert text in str(json.loads(told))
 
 
 def test_doctor_finds_a_tampered_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,10 +651,10 @@ def test_doctor_finds_a_folder_that_cannot_be_written(
     assert doctor.folder("cache folder", tmp_path / "new" / "deep", "X").state == "ok"
     assert not (tmp_path / "new").exists()
 
-    def refuse(**_: object) -> None:
+    def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(doctor, "check_writable", refuse)
     check = doctor.folder("cache folder", tmp_path, "NAPARI_SA2NET_CACHE")
     assert check.state == "wrong"
     assert "NAPARI_SA2NET_CACHE" in check.mend

@@ -15,13 +15,13 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..engine.disk import check_writable
 from .common import FAILED, add_common
 from .remedies import remedy
 
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
             mark = {"ok": "  ", "note": "- ", "wrong": "! "}[check.state]
             print(f"{mark}{check.name + ':':<20} {check.text}", flush=True)
     if arguments.json:
-        print(json.dumps([asdict(check) for check in told], indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(check) for check in told], indent=2))
     elif wrong:
         print("\nWhat is wrong, and how to mend it:")
         for number, check in enumerate(wrong, 1):
@@ -249,8 +249,7 @@ def folder(name: str, path: Path, variable: str) -> Check:
     existing = next((p for p in (path, *path.absolute().parents) if p.exists()), Path.cwd())
     mend = f"Make it writable, or set the variable {variable} to a folder that is."
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        check_writable(existing)
         free = shutil.disk_usage(existing).free
     except OSError as error:
         return Check(name, "wrong", f"{path} is not writable ({error.strerror or error})", mend)

@@ -96,7 +96,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
     entries = available_models()
     if arguments.json:
-        print(json.dumps([_entry(entry) for entry in entries], indent=2, ensure_ascii=False))
+        print(json.dumps([_entry(entry) for entry in entries], indent=2))
         return 0
     width = max([len(entry.card.name) for entry in entries], default=0)
     for entry in entries:
@@ -211,7 +211,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         card = entry.card
         state = f"{entry.status}{f', {entry.path}' if entry.path else ''}"
     if arguments.json:
-        print(json.dumps(card.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(card.to_dict(), indent=2))
         return 0
     for name, value in _lines(card, state):
         if value:

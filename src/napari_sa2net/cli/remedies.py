@@ -17,9 +17,9 @@ _REMEDIES = (
         "torch",
         r"WinError 1114|WinError 126|WinError 127|DLL load failed",
         "Windows could not load torch's libraries. Install the Microsoft Visual C++ "
-        "Redistributable (https://aka.ms/vs/17/release/vc_redist.x64.exe), then install torch "
-        "again. If it fails only inside napari, torch was loaded after Qt: the plugin's own "
-        "window avoids this, other plugins that load torch may not.",
+        "Redistributable (https://aka.ms/vs/17/release/vc_redist.x64.exe). If torch still fails, "
+        "perhaps only inside napari, where Qt is loaded before it, take an older one: "
+        "pip install torch==2.8",
     ),
     (
         "torch",
@@ -67,6 +67,8 @@ _REMEDIES = (
         "Install again: pip install --force-reinstall --no-deps napari-sa2net",
     ),
 )
+_WINDOWS_CRASH = 0xC0000000
+_ILLEGAL_INSTRUCTION = (-4, 0xC000001D)  # SIGILL, and Windows' code
 _OTHERWISE = "Install it again in a fresh environment; the whole message: python -c 'import {}'"
 
 
@@ -78,7 +80,8 @@ def remedy(what: str, code: int, output: str) -> tuple[str, str]:
     what
         ``"torch"``, ``"napari"``, ``"Qt"`` or ``"napari_sa2net"``.
     code
-        Exit code of the process that tried; negative if a signal ended it.
+        Exit code of the process that tried; negative if a signal ended it, and on Windows from
+        ``0xC0000000`` on if it crashed.
     output
         What it wrote to stderr.
 
@@ -97,9 +100,11 @@ def remedy(what: str, code: int, output: str) -> tuple[str, str]:
         except ValueError:
             name = f"signal {-code}"
         text = f"it crashed ({name}){f': {said}' if said else ''}"
+    elif code >= _WINDOWS_CRASH:
+        text = f"it crashed (0x{code:08X}){f': {said}' if said else ''}"
     for of, pattern, help_text in _REMEDIES:
         if of in ("", what) and re.search(pattern, output, re.IGNORECASE | re.MULTILINE):
             return text, help_text
-    if code == -4:  # SIGILL
+    if code in _ILLEGAL_INSTRUCTION:
         return text, "The processor lacks instructions this torch needs: install an older torch."
     return text, _OTHERWISE.format("qtpy.QtWidgets" if what == "Qt" else what)
