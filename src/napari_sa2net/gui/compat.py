@@ -1,4 +1,7 @@
-"""What differs between napari 0.6 and 0.9, in one place. Only public names of napari."""
+"""What differs between napari 0.6 and 0.9, and between versions of Qt, in one place.
+
+Only public names of napari.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,16 @@ def visible_data(viewer: ViewerModel, layer: Any) -> NDArray[np.float64]:
             world[displayed] = centre + half * (sign_y, sign_x)
             points.append(np.asarray(layer.world_to_data(world), dtype=float))
     return np.stack([np.min(points, axis=0), np.max(points, axis=0)])
+
+
+def set_row_visible(form: Any, field: Any, visible: bool) -> None:
+    """Show or hide the row of ``field`` in a QFormLayout; before Qt 6.4 its gap stays."""
+    if hasattr(form, "setRowVisible"):
+        form.setRowVisible(field, visible)
+        return
+    label = form.labelForField(field)
+    for widget in (field,) if label is None else (field, label):
+        widget.setVisible(visible)
 
 
 def fill_view(viewer: ViewerModel, layer: Any, corners: NDArray[np.float64]) -> None:

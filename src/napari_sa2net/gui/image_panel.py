@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.errors import InputError, SA2NetError
 from . import layers
+from .compat import set_row_visible
 from .watching import watch
 from .wrapping import WrappedLabel
 
@@ -203,7 +204,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.others.blockSignals(False)
         count = self.others.count()
         self.others.setFixedHeight(8 + min(4, count) * max(18, self.others.sizeHintForRow(0)))
-        self.form.setRowVisible(self.others, count > 0)
+        set_row_visible(self.form, self.others, count > 0)
 
     def _on_axes_left(self) -> None:
         if not self.axes.text().strip():
@@ -225,7 +226,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         else:
             self.shape.setText(describe(self.image))
         many = self.image is not None and "C" in self.image.axes and not self.image.rgb
-        self.form.setRowVisible(self.channels, many)
+        set_row_visible(self.form, self.channels, many)
         self.changed.emit()
 
     def _read_layers(self, guess: bool) -> None:

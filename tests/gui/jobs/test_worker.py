@@ -10,6 +10,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from qtpy.QtCore import QEvent
 
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import Event, Message, Progress
@@ -75,7 +76,7 @@ def test_cancel_closes_the_generator(qtbot: Any) -> None:
     work = Work([Progress(i, 100) for i in range(100)])
     work.go.clear()
     task = Task(work, "a job")
-    with qtbot.waitSignal(task.event, timeout=10_000):
+    with qtbot.waitSignal(task.happened, timeout=10_000):
         task.start()
     task.cancel()
     with qtbot.waitSignal(task.ended, timeout=10_000) as signal:
@@ -111,7 +112,7 @@ def test_what_the_work_held_is_freed(qtbot: Any, how: str) -> None:
     task = make(image)
     del image
     if how == "cancelled":
-        task.event.connect(lambda _: task.cancel())
+        task.happened.connect(lambda _: task.cancel())
     assert ended(qtbot, task).status == how
     gc.collect()
     assert alive() is None
@@ -123,7 +124,7 @@ def test_progress_is_thinned_but_messages_and_the_end_are_not(qtbot: Any) -> Non
     events[500:500] = [Message("one"), Message("two")]
     task = Task(Work(events))
     seen: list[Event] = []
-    task.event.connect(seen.append)
+    task.happened.connect(seen.append)
     ended(qtbot, task)
     assert [event.text for event in seen if isinstance(event, Message)] == ["one", "two"]
     progress = [event for event in seen if isinstance(event, Progress)]
@@ -151,7 +152,7 @@ def test_every_error_says_what_to_do(error: Exception, wanted: str) -> None:
 def test_the_first_step_of_each_part_is_told(qtbot: Any) -> None:
     task = Task(Work([Progress(0, 1, "step"), *(Progress(n, 9, "tile") for n in range(5))]))
     seen: list[Event] = []
-    task.event.connect(seen.append)
+    task.happened.connect(seen.append)
     ended(qtbot, task)
     # Else the window goes on saying what it said before, as long as the next step takes.
     assert seen[:2] == [Progress(0, 1, "step"), Progress(0, 9, "tile")]
@@ -185,3 +186,8 @@ def test_only_what_takes_long_is_shown_in_the_activity_dock(
     assert not bars  # of a task without a description there is nothing to show
     ended(qtbot, Task(Work(list(events)), "segmenting"))
     assert bars == [{"total": 3, "desc": "segmenting"}]
+
+
+def test_a_task_gets_the_events_of_qt(qtbot: Any) -> None:
+    """A signal called ``event`` would take the place of what Qt calls."""
+    assert isinstance(Task(lambda: iter(())).event(QEvent(QEvent.Type.User)), bool)

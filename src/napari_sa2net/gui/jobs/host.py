@@ -84,7 +84,7 @@ class JobHost(QObject):  # type: ignore[misc]
             else:
                 self._ended(kind, outcome, finish)
 
-        task.event.connect(self._on_event)
+        task.happened.connect(self._on_event)
         task.ended.connect(ended)
         self._set_state(JobState(kind, "starting…"))
         task.start()

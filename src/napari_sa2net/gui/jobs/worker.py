@@ -165,11 +165,11 @@ class Task(QObject):  # type: ignore[misc]
 
     Notes
     -----
-    ``event`` carries an :class:`~napari_sa2net.engine.events.Event`, ``ended`` the
+    ``happened`` carries an :class:`~napari_sa2net.engine.events.Event`, ``ended`` the
     :class:`Outcome`; both arrive on the main thread. ``ended`` is emitted exactly once.
     """
 
-    event = Signal(object)
+    happened = Signal(object)
     ended = Signal(object)
 
     def __init__(self, work: Work, description: str = "") -> None:
@@ -229,7 +229,7 @@ class Task(QObject):  # type: ignore[misc]
     def _on_event(self, event: Event) -> None:
         if self._over:
             return
-        self.event.emit(event)
+        self.happened.emit(event)
         # napari's bar lets other events in while it draws: those of this task must not draw too,
         # or each would wait for the next.
         if not self.description or self._drawing or self._over:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ...engine.batch.kinds import ENDINGS, MEASURES
 from ...engine.blocks.plan import disk_bytes
 from ...engine.blocks.store import WORK, import_zarr
+from ...engine.disk import patiently
 from ...engine.errors import InputError
 from .. import colours
 from ..layers import NOTE, LayerImage, note_of
@@ -222,7 +223,7 @@ def keep_store(store: Path, path: Path) -> Path:
     try:
         # What is left of a measurement that was stopped stays behind.
         shutil.copytree(store, partial, ignore=shutil.ignore_patterns(f"{WORK}*"))
-        partial.rename(path)
+        patiently(partial.rename, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

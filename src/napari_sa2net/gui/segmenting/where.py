@@ -11,13 +11,14 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QWidget
 
 from ...engine.errors import InputError
+from ...engine.tiling import Box
 from .. import regions
+from ..compat import set_row_visible
 from ..layers import LayerImage, note_of
 from ..regions import MEASURE
 from ..watching import watch
 
 Kind = Literal["whole", "canvas", "shapes"]
-Box = tuple[int, int, int, int]
 
 KINDS: dict[Kind, str] = {
     "whole": "Whole image",
@@ -149,7 +150,7 @@ class WherePanel(QWidget):  # type: ignore[misc]
         self._choose(where.shapes)
 
     def _on_kind(self, _: Any = None) -> None:
-        self.form.setRowVisible(self.shapes, self.combo.currentData() == "shapes")
+        set_row_visible(self.form, self.shapes, self.combo.currentData() == "shapes")
         self.changed.emit()
 
     def _refill(self, _: Any = None) -> None:
