@@ -324,6 +324,12 @@ def suggestion(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return told
 
 
+def test_a_name_that_no_file_can_have_is_kept_in_the_model_only(fake: Fake) -> None:
+    assert train("images", "painted", "--name", "HeLa: a/b?") == 0
+    assert fake.given["name"] == "HeLa: a/b?"
+    assert Path("HeLa- a-b-.safetensors").is_file()
+
+
 def test_the_suggested_model_is_started_from(
     fake: Fake, suggestion: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

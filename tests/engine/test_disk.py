@@ -1,4 +1,4 @@
-"""Files that another program has open for a moment."""
+"""Files that another program has open for a moment, and names that files cannot have."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_sa2net.engine.blocks.store import Store
 from napari_sa2net.engine.disk import check_writable, patiently
 from napari_sa2net.engine.errors import SA2NetError
 from napari_sa2net.engine.files import ensure_folder, replacing
+from napari_sa2net.engine.folders import target_of
 from napari_sa2net.engine.model_files import write_atomically
 from napari_sa2net.engine.training.checkpoints import read_checkpoint, write_checkpoint
 
@@ -116,3 +117,17 @@ def test_a_folder_whose_rights_forbid_files_is_refused_at_once(
     with pytest.raises(SA2NetError, match="Permission denied"):
         write(tmp_path)
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("HeLa: day 3", "HeLa- day 3.onnx"),
+        ('a/b\\c*?"<>|d', "a-b-c-d.onnx"),
+        ("v1.2 größer", "v1.2 größer.onnx"),
+        ("../..", "-.onnx"),
+        (" . ", "model.onnx"),
+    ],
+)
+def test_a_model_of_any_name_gets_a_file(tmp_path: Path, name: str, file: str) -> None:
+    assert target_of(name, tmp_path, ".onnx") == tmp_path / file

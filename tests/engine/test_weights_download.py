@@ -229,11 +229,18 @@ def test_a_disk_that_fails_is_explained_and_nothing_is_left(monkeypatch, code, t
 
 
 def test_a_cache_that_cannot_be_written_is_explained(monkeypatch):
-    def mkdtemp(*args, **kwargs):
-        raise PermissionError(errno.EACCES, "Permission denied", kwargs.get("dir"))
+    """At once: ``tempfile`` takes very long there on Windows."""
+    mkdir, refused = Path.mkdir, []
 
-    monkeypatch.setattr(download.tempfile, "mkdtemp", mkdtemp)
+    def refuse(path, *args, **kwargs):
+        if path.name.startswith(".download-"):
+            refused.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        mkdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
     fails(r"cannot be written to \(Permission denied\).*NAPARI_SA2NET_CACHE")
+    assert len(refused) == 1
 
 
 def test_a_cache_that_is_a_file_is_explained(monkeypatch, tmp_path):

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 def output_file(arguments: argparse.Namespace, name: str) -> Path:
     """Return the file to write: that of ``-o``, or one called ``name`` in that folder."""
+    from ..engine.folders import file_name
+
     output: Path = arguments.output
     if output.is_dir():
-        output = output / f"{name}.safetensors"
+        output = output / f"{file_name(name)}.safetensors"
     if output.suffix != ".safetensors":
         raise UsageError(f"{output} must end in .safetensors: that is what models are saved as.")
     if output.exists() and not arguments.overwrite:
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = arguments.name or f"{'scratch' if arguments.scratch else start}-fine-tuned"
     if arguments.output.suffix == ".safetensors" and not arguments.name:
         wanted = arguments.output.stem
-    output = output_file(arguments, wanted.replace("/", "-"))
+    output = output_file(arguments, wanted)
     from .. import tuning
     from ..engine.files import ensure_folder
     from ..engine.training.control import Control

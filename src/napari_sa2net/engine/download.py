@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 from urllib.request import url2pathname
 
 from .cards import ModelCard
+from .disk import patiently
 from .errors import WeightsError
 from .events import Downloaded, Event, Message, Progress
 from .folders import CACHE_VARIABLE, cache_folder, expanded
@@ -191,7 +192,10 @@ def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _sweep(cache)
-        work = Path(tempfile.mkdtemp(prefix=_WORK_FOLDER, dir=cache))
+        # Not by tempfile: on Windows others could not read what is moved out of its folder, and it
+        # takes very long where the cache's rights forbid folders.
+        work = cache / f"{_WORK_FOLDER}{uuid.uuid4().hex[:8]}"
+        work.mkdir()
         download = _Download(card, source, work)
         download.thread.start()
         while download.thread.is_alive():
@@ -200,8 +204,8 @@ def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:
         if download.error is not None:
             raise download.error
         target = cache / card.file
-        (work / card.file).chmod(0o644)  # its folder was for us alone, but a lab shares its models
-        os.replace(work / card.file, target)
+        (work / card.file).chmod(0o644)  # pooch makes it private, but a lab shares its models
+        patiently(os.replace, work / card.file, target)
         return target
     except Exception as error:
         raise WeightsError(explain(error, card, source, cache)) from error

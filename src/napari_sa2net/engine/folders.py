@@ -6,6 +6,7 @@ Nothing here makes a folder; whoever writes into one does.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from .errors import InputError, WeightsError
@@ -80,6 +81,11 @@ def paintings_folder() -> Path:
     return data_folder() / "paintings"
 
 
+def file_name(name: str) -> str:
+    """Return a name without what a file's name cannot have on some system, such as ``:``."""
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "-", name).strip(" .") or "model"
+
+
 def target_of(name: str, path: str | Path, suffix: str, *, overwrite: bool = False) -> Path:
     """Return the file to write: ``path`` with ``suffix``, or ``name`` in the folder ``path``.
 
@@ -90,7 +96,7 @@ def target_of(name: str, path: str | Path, suffix: str, *, overwrite: bool = Fal
     """
     target = expanded(path)
     if target.is_dir():
-        target = target / f"{name}{suffix}"
+        target = target / f"{file_name(name)}{suffix}"
     if target.suffix.lower() != suffix:
         target = target.with_name(target.name + suffix)
     if target.exists() and not overwrite:

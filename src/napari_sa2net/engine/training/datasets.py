@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skimage.io import imread
 
 from ..errors import InputError, TrainingError
+from ..image_file import PICTURE_ENDINGS, TIFF_ENDINGS
 from ..parts import label
 from ..scaling import resample, zoomed_shape
 from ..weights import ModelCard
@@ -79,8 +80,8 @@ class DataSet:
 
 def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Return the (image, mask) files of a data set folder, sorted by name."""
-    masks = {path.stem: path for path in (folder / "masks").glob("*.*")}
-    images = sorted((folder / "images").glob("*.*"))
+    masks = {path.stem: path for path in _image_files(folder / "masks")}
+    images = sorted(_image_files(folder / "images"))
     pairs = [(path, masks[path.stem]) for path in images if path.stem in masks]
     if not pairs:
         raise TrainingError(
@@ -88,6 +89,15 @@ def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
             "files of the same names."
         )
     return pairs
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Return the images in a folder, without what systems leave there, such as Thumbs.db."""
+    return [
+        path
+        for path in folder.glob("*.*")
+        if path.suffix.lower() in TIFF_ENDINGS + PICTURE_ENDINGS and not path.name.startswith(".")
+    ]
 
 
 def read_pair(
