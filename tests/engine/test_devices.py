@@ -19,7 +19,7 @@ from napari_sa2net.engine.errors import DeviceError
 
 CPU = Device("cpu", "processor, 2 threads")
 MPS = Device("mps", "Apple GPU (MPS)")
-CUDA = Device("cuda:0", "Card, 8 GB", 2**33)
+CUDA = Device("cuda:0", "Card, 8 GB")
 
 
 def test_the_processor_is_always_there() -> None:
@@ -61,7 +61,7 @@ def test_choice(
 
 
 def test_processes_take_the_cards_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    second = Device("cuda:1", "Card, 8 GB", 2**33)
+    second = Device("cuda:1", "Card, 8 GB")
     monkeypatch.setattr(devices, "list_devices", lambda: [CUDA, second, CPU])
     monkeypatch.setattr(devices, "_trial", lambda name: None)
     assert [choose_device("auto", turn).device for turn in range(3)] == [

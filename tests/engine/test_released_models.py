@@ -19,7 +19,7 @@ from napari_sa2net.engine.training.recipes import read_recipe
 from napari_sa2net.engine.weights import fetch, load_model
 
 ROOT = Path(__file__).parents[2]
-CARDS = read_registry().cards
+CARDS = read_registry()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

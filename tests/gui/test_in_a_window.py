@@ -36,7 +36,7 @@ def test_from_a_layer_and_back(make_napari_viewer_proxy: Callable[..., Any], qtb
     labels = np.random.default_rng(0).integers(0, 5, (4, 100, 120), dtype=np.int32)
     written = write_labels(viewer, image, labels, note=NOTE).layer
     assert source_layer(viewer, written) == layer
-    assert write_plane(viewer, image, labels[0], (2,), written).done
+    assert not write_plane(viewer, image, labels[0], (2,), written)
     assert not is_edited(viewer.layers["cells labels"])
 
     plane = image.crop(current_plane(viewer, layer, image.axes))

@@ -36,8 +36,6 @@ class Device:
     device: str
     """Its name for torch: ``"cpu"``, ``"cuda:0"``, ``"mps"``."""
     description: str
-    memory: int | None = None
-    """Its memory in bytes, if known."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,8 @@ def list_devices() -> list[Device]:
     try:
         for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
             properties = torch.cuda.get_device_properties(i)
-            memory = int(properties.total_memory)
-            text = f"{properties.name}, {memory / 2**30:.0f} GB"
-            found.append(Device(f"cuda:{i}", text, memory))
+            text = f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
+            found.append(Device(f"cuda:{i}", text))
     except RuntimeError:  # a broken driver must not keep the processor from working
         logger.warning("CUDA is there but cannot be used", exc_info=True)
     if torch.backends.mps.is_available():

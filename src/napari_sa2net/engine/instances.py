@@ -20,6 +20,9 @@ from .parts import (
     split_by_seeds,
 )
 
+MIN_OVERLAP = 0.1
+"""The least intersection over union of objects in two planes that are taken for one."""
+
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -269,7 +272,7 @@ def features(
     return {"index": index, "class": classes, "area": area[index]}
 
 
-def link_stack(labels: NDArray[np.integer[Any]], min_overlap: float = 0.1) -> Labels:
+def link_stack(labels: NDArray[np.integer[Any]]) -> Labels:
     """Give objects that overlap from plane to plane one number.
 
     Consecutive planes are matched one to one, the pair of highest overlap first; objects
@@ -279,8 +282,6 @@ def link_stack(labels: NDArray[np.integer[Any]], min_overlap: float = 0.1) -> La
     ----------
     labels
         (N, H, W), a plane after the other along Z or T.
-    min_overlap
-        The least intersection over union of a pair.
     """
     out = np.zeros(labels.shape, np.int32)
     count = 0
@@ -289,7 +290,7 @@ def link_stack(labels: NDArray[np.integer[Any]], min_overlap: float = 0.1) -> La
         current = sequential(np.asarray(plane, dtype=np.int32))
         numbers = np.zeros(int(current.max(initial=0)) + 1, np.int32)
         if previous is not None:
-            for old, new in _matches(previous, current, min_overlap):
+            for old, new in _matches(previous, current):
                 numbers[new] = old
         fresh = np.flatnonzero(numbers == 0)[1:]
         numbers[fresh] = np.arange(count + 1, count + 1 + len(fresh))
@@ -343,7 +344,7 @@ def _interior_share(
     return interior
 
 
-def _matches(before: Labels, after: Labels, min_overlap: float) -> list[tuple[int, int]]:
+def _matches(before: Labels, after: Labels) -> list[tuple[int, int]]:
     """Pair the objects of two planes by intersection over union, greedily."""
     both = (before > 0) & (after > 0)
     if not both.any():
@@ -361,7 +362,7 @@ def _matches(before: Labels, after: Labels, min_overlap: float) -> list[tuple[in
     taken: tuple[set[int], set[int]] = (set(), set())
     for i in np.argsort(-overlap, kind="stable"):
         old, new = int(pairs[0, i]), int(pairs[1, i])
-        if overlap[i] < min_overlap or old in taken[0] or new in taken[1]:
+        if overlap[i] < MIN_OVERLAP or old in taken[0] or new in taken[1]:
             continue
         taken[0].add(old)
         taken[1].add(new)

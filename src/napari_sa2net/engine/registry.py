@@ -40,17 +40,8 @@ class ModelEntry:
         return self.card.name
 
 
-@dataclass(frozen=True)
-class Registry:
-    """The models this version knows."""
-
-    base_url: str
-    """Where the files are published, with a slash at the end."""
-    cards: tuple[ModelCard, ...]
-
-
-def read_registry(path: Path | None = None) -> Registry:
-    """Read the registry, by default this version's own.
+def read_registry(path: Path | None = None) -> tuple[ModelCard, ...]:
+    """Return the cards of the registry's models, by default of this version's own.
 
     Raises
     ------
@@ -74,7 +65,7 @@ def read_registry(path: Path | None = None) -> Registry:
         if not card.file or Path(card.file).name != card.file:
             raise WeightsError(f"{path}: the 'file' of {card.name!r} must be a plain file name.")
         cards.append(replace(card, urls=card.urls or (base + card.file,)))
-    return Registry(base, tuple(cards))
+    return tuple(cards)
 
 
 def available_models() -> list[ModelEntry]:
@@ -82,7 +73,7 @@ def available_models() -> list[ModelEntry]:
 
     A file in the user's folder that is no usable model is left out, with a warning in the log.
     """
-    entries = [registered_entry(card) for card in read_registry().cards]
+    entries = [registered_entry(card) for card in read_registry()]
     taken = {entry.name for entry in entries}
     for path in sorted(models_folder().glob(f"*{SUFFIX}")):
         try:

@@ -76,11 +76,6 @@ class LayerImage:
     """By what each axis of the layer is reduced in ``data``; empty for full resolution."""
 
     @property
-    def axis_labels(self) -> tuple[str, ...]:
-        """The layer's own axis labels."""
-        return self.transform.axis_labels
-
-    @property
     def pixel_size(self) -> float | None:
         """Micrometres a pixel, the geometric mean of Y and X; None if unknown."""
         if self.pixel_size_yx is None:

@@ -46,8 +46,6 @@ class Written:
     """Whether the layer is new."""
     message: str = ""
     """Something to show, empty if there is nothing to say."""
-    done: bool = True
-    """False if nothing was written (:func:`write_plane` only)."""
 
 
 def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) -> dict[str, Any]:

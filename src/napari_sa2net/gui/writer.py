@@ -123,8 +123,8 @@ class Writer:
             shown.ours = not results.is_edited(shown.layer)
         if shown.ours is False:
             return [results.left_alone(shown.layer)]
-        written = results.write_plane(viewer, shown.target.image, labels, index, shown.layer)
-        return [written.message] if written.message else []
+        text = results.write_plane(viewer, shown.target.image, labels, index, shown.layer)
+        return [text] if text else []
 
     def plane_shown(self, viewer: Any, shown: Shown) -> tuple[int, ...]:
         """Return the indices over T and Z of the plane that the viewer shows."""

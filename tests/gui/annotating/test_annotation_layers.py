@@ -244,8 +244,8 @@ def test_switching_the_meaning_changes_no_pixel(viewer: ViewerModel) -> None:
     made = new_annotation(viewer, layer, read_image(layer), NUCLEI)
     made.data[2, 2:9] = 2
     before = made.data.copy()
-    text = set_meaning(made, "mask", "classes", NUCLEI)
-    assert text == "0 background · 1 nucleus"
+    set_meaning(made, "mask", "classes", NUCLEI)
+    assert describe(*meaning_of(made), NUCLEI) == "0 background · 1 nucleus"
     assert_array_equal(made.data, before)
     assert meaning_of(made) == ("mask", "classes")
     assert_allclose(labels_of(made, 1)[:3], (0xE6 / 255, 0x9F / 255, 0), atol=0.01)

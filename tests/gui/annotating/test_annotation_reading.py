@@ -15,7 +15,7 @@ from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.gui.annotating.areas import box_of, inside, read_areas
 from napari_sa2net.gui.annotating.layers import correct_prediction, new_annotation
-from napari_sa2net.gui.annotating.reading import painted_mask, read_pair, read_pair_steps
+from napari_sa2net.gui.annotating.reading import painted_mask, read_pair_steps
 from napari_sa2net.gui.layers import read_image
 
 CARD = ModelCard(
@@ -45,6 +45,16 @@ def strokes(shape: tuple[int, ...]) -> np.ndarray:
     data = np.zeros(shape, np.uint16)
     data[..., 10:13, 5:30], data[..., 20:23, 5:30] = 1, 2
     return data
+
+
+def read_pair(*given: Any, **options: Any) -> Any:
+    """Return what the steps come to."""
+    steps = read_pair_steps(*given, **options)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 # --- on the image's own grid ------------------------------------------------------------------

@@ -554,7 +554,7 @@ def test_too_much_for_the_folder(
     viewer.layers.pop()
 
     keeping = kept_by(viewer)
-    keeping.saver._most = (1, 30)
+    monkeypatch.setattr(saver, "MOST_BYTES", 1)
     layer = annotate(viewer)
     with qtbot.waitSignal(keeping.told, timeout=20_000):
         layer.paint((5, 5), 2)
@@ -736,7 +736,7 @@ def test_paintings_that_make_room_are_told(
     del viewer.layers[1:]
     keeping = kept_by(viewer)
     assert len(keeping.offers()) == 3
-    keeping.saver._most = (10**9, 2)
+    monkeypatch.setattr(saver, "MOST_SETS", 2)
     annotate(viewer).paint((5, 5), 2)
     assert keeping.flush(20)
     qtbot.waitUntil(lambda: bool(shown), timeout=10_000)

@@ -1,4 +1,4 @@
-"""Masks and painted labels as training targets."""
+"""Objects and the boundaries between them, as classes to learn."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from .losses import IGNORE
 BACKGROUND, OBJECT, BOUNDARY = 0, 1, 2
 """Classes of a model that separates touching objects."""
 
+TOUCHING = 2
+"""Chessboard distance in pixels at which another object thickens the boundary."""
 
-def boundary_classes(instances: Tensor, touching: int = 2, *, rim: bool = True) -> Tensor:
+
+def boundary_classes(instances: Tensor, *, rim: bool = True) -> Tensor:
     """Turn instance numbers into background, object and boundary classes.
 
     The boundary is the outermost pixel ring *inside* each object, and every object pixel
-    within ``touching`` pixels of another object. Object and boundary together are therefore
+    within :data:`TOUCHING` pixels of another object. Object and boundary together are therefore
     exactly the mask, and objects that touch are apart once the boundary is taken away.
 
     Parameters
     ----------
     instances
         (B, H, W) whole numbers as floats, 0 background, :data:`IGNORE` unknown.
-    touching
-        Chessboard distance in pixels at which another object thickens the boundary.
     rim
         Whether the outermost ring is boundary. Strokes do not show where objects end: of them
         only what touches another object is.
@@ -45,11 +46,11 @@ def boundary_classes(instances: Tensor, touching: int = 2, *, rim: bool = True) 
         highest = F.max_pool2d(x, 3, 1, 1)
         lowest = -F.max_pool2d(torch.where(unknown, -ceiling, -x), 3, 1, 1)
         edge = (highest != x) | (lowest != x)
-    size = 2 * touching + 1
+    size = 2 * TOUCHING + 1
     # The lowest object number nearby, background not counted.
     nearby = torch.where(inside, ceiling - x, torch.zeros_like(x))
-    lowest_object = ceiling - F.max_pool2d(nearby, size, 1, touching)
-    contact = (F.max_pool2d(x, size, 1, touching) != x) | (lowest_object != x)
+    lowest_object = ceiling - F.max_pool2d(nearby, size, 1, TOUCHING)
+    contact = (F.max_pool2d(x, size, 1, TOUCHING) != x) | (lowest_object != x)
     classes = inside.long()
     classes[inside & (edge | contact)] = BOUNDARY
     classes[unknown] = IGNORE

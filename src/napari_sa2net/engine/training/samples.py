@@ -20,6 +20,9 @@ from .boundaries import BACKGROUND, BOUNDARY, boundary_classes
 from .losses import IGNORE, Target, of_two_classes
 from .settings import TrainingSettings
 
+LEAST_ERROR = 0.03
+"""Added to the error by which samples are drawn, so that those that fit stay among them."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -106,14 +109,12 @@ class Batch:
         return Target(self.classes, self.weights, self.merged, derived, class_weights)
 
 
-def hard_weights(
-    network: SA2Net, samples: Sequence[Sample], least: float = 0.03
-) -> NDArray[np.float64]:
+def hard_weights(network: SA2Net, samples: Sequence[Sample]) -> NDArray[np.float64]:
     """Return how often to draw each sample, so that what is fitted badly is seen more.
 
     Within a data set the weights are in proportion to one minus the Dice of the finest
-    stage's foreground, plus ``least``; each data set's sum stays what it was. The network is
-    left in evaluation mode.
+    stage's foreground, plus :data:`LEAST_ERROR`; each data set's sum stays what it was. The
+    network is left in evaluation mode.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -127,7 +128,7 @@ def hard_weights(
         found = of_two_classes(logits).softmax(1)[0, 0]
         mask, true = found.cpu().numpy() < 0.5, sample.labels[:height, :width] > 0
         size = int(mask.sum()) + int(true.sum())
-        error[i] = least + (1 - 2 * int((mask & true).sum()) / size if size else 0.0)
+        error[i] = LEAST_ERROR + (1 - 2 * int((mask & true).sum()) / size if size else 0.0)
     before = np.array([sample.weight for sample in samples])
     names = np.array([sample.dataset for sample in samples])
     after = before * error

@@ -14,7 +14,14 @@ from .pieces import rarest_first
 from .samples import Sample
 
 BLOCK = 64
-"""Side of a block in pixels at working scale."""
+"""Side of a block in pixels at working scale.
+
+Blocks lie on one grid over an image, however it was cut into samples and painted on, and go
+through all its planes.
+"""
+
+GAP = 16
+"""What is painted within so many pixels of a held-out block is used for neither side."""
 
 CONTEXT = 32
 """Pixels around a block that the network sees, unlabelled."""
@@ -49,9 +56,7 @@ class Split:
     out``, and the number of validation samples, as ``blocks``."""
 
 
-def split(
-    samples: Sequence[Sample], share: float = 0.2, block: int = BLOCK, gap: int = 16, seed: int = 0
-) -> Split:
+def split(samples: Sequence[Sample], share: float = 0.2, seed: int = 0) -> Split:
     """Hold out whole blocks of painted pixels.
 
     Parameters
@@ -60,11 +65,6 @@ def split(
         As :func:`prepare` makes them.
     share
         Of each class' painted pixels that is held out, about. 0: none.
-    block
-        Side of the blocks in pixels at working scale. They lie on one grid over an image,
-        however it was cut into samples and painted on, and go through all its planes.
-    gap
-        What is painted within so many pixels of a held-out block is used for neither.
     seed
         Which blocks are chosen. A few choices are tried, and the one that holds out what was
         asked for and leaves most to train on is taken.
@@ -75,7 +75,7 @@ def split(
         Every class stays in ``train``. Without any validation the ``train`` samples are those
         given, and ``reason`` says why.
     """
-    inside = [_by_block(sample, block) for sample in samples]
+    inside = [_by_block(sample) for sample in samples]
     blocks, size = _painted_blocks(inside)
     total = np.sum(list(blocks.values()), axis=0) if blocks else np.zeros(size, np.int64)
     nothing = Split(list(samples), [], "", {"train": int(total.sum()), "validation": 0,
@@ -86,7 +86,7 @@ def split(
     best: tuple[float, set[_Block]] | None = None
     for _ in range(_TRIES):
         held = _choose(blocks, total, share, rng)
-        kept = np.sum([found.left(held, size, block, gap) for found in inside], axis=0)
+        kept = np.sum([found.left(held, size) for found in inside], axis=0)
         value = _value(np.sum([blocks[key] for key in held], axis=0), kept, total, share)
         if held and value is not None and (best is None or value > best[0]):
             best = value, held
@@ -96,14 +96,14 @@ def split(
             reason="Too little is painted, or too close together, to hold a part of it out: "
             "paint in more places, background and objects in each.",
         )
-    train = [_without(sample, best[1], block, gap) for sample in samples]
+    train = [_without(sample, best[1]) for sample in samples]
     train = [sample for sample in train if sample.counted.any()]
     chosen = sorted(best[1])
     found = [
         sample
         for i in rng.permutation(len(chosen))
         for whole in samples
-        if (sample := _only(whole, chosen[i], block)) is not None
+        if (sample := _only(whole, chosen[i])) is not None
     ]
     validation = [found[i] for i in _of_each_class(found, _MOST)]
     out = np.sum([_counts(sample, size) for sample in validation], axis=0)
@@ -122,9 +122,7 @@ def split(
     )
 
 
-def regions(
-    samples: Sequence[Sample], most: int, block: int = BLOCK, seed: int = 0
-) -> list[Sample]:
+def regions(samples: Sequence[Sample], most: int) -> list[Sample]:
     """Return painted blocks with what lies around them, as :func:`split` holds them out.
 
     Parameters
@@ -134,9 +132,9 @@ def regions(
     most
         Blocks at most. They are drawn by chance, for the classes in turn, the rarest first.
     """
-    keys = sorted(_painted_blocks([_by_block(sample, block) for sample in samples])[0])
-    order = np.random.default_rng(seed).permutation(len(keys))
-    pieces = (_only(sample, keys[i], block) for i in order for sample in samples)
+    keys = sorted(_painted_blocks([_by_block(sample) for sample in samples])[0])
+    order = np.random.default_rng(0).permutation(len(keys))
+    pieces = (_only(sample, keys[i]) for i in order for sample in samples)
     found = [sample for sample in pieces if sample is not None]
     return [found[i] for i in _of_each_class(found, most)]
 
@@ -173,13 +171,12 @@ class _ByBlock:
     classes: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
-    block: int
 
     def counts(self, size: int) -> dict[_Block, NDArray[np.int64]]:
         """Return the pixels of each class in each block."""
         if not len(self.classes):
             return {}
-        y, x = self.rows // self.block, self.columns // self.block
+        y, x = self.rows // BLOCK, self.columns // BLOCK
         wide = int(x.max()) + 1
         cells, cell = np.unique(y * wide + x, return_inverse=True)
         table = np.bincount(cell * size + self.classes, minlength=len(cells) * size)
@@ -188,19 +185,19 @@ class _ByBlock:
             for c, counts in zip(cells, table.reshape(len(cells), size), strict=True)
         }
 
-    def left(self, held: set[_Block], size: int, block: int, gap: int) -> NDArray[np.int64]:
-        """Return the pixels of each class that are not within ``gap`` of a held-out block."""
-        near = _near(self.sample, held, block, gap)
+    def left(self, held: set[_Block], size: int) -> NDArray[np.int64]:
+        """Return the pixels of each class that are not within :data:`GAP` of a held-out block."""
+        near = _near(self.sample, held)
         _, top, first = self.sample.origin
         free = ~near[self.rows - top, self.columns - first]
         return np.bincount(self.classes[free], minlength=size)
 
 
-def _by_block(sample: Sample, block: int) -> _ByBlock:
+def _by_block(sample: Sample) -> _ByBlock:
     classes = sample.painted_classes
     rows, columns = np.nonzero(classes != IGNORE)
     _, top, first = sample.origin
-    return _ByBlock(sample, classes[rows, columns], rows + top, columns + first, block)
+    return _ByBlock(sample, classes[rows, columns], rows + top, columns + first)
 
 
 def _choose(
@@ -247,39 +244,39 @@ def _value(
     return float((kept[known] / total[known]).min() - short.mean() - 2 * missing)
 
 
-def _corner(sample: Sample, key: _Block, block: int) -> tuple[int, int]:
+def _corner(sample: Sample, key: _Block) -> tuple[int, int]:
     """Return where a block begins in the sample, which may be outside of it."""
-    return key[1] * block - sample.origin[1], key[2] * block - sample.origin[2]
+    return key[1] * BLOCK - sample.origin[1], key[2] * BLOCK - sample.origin[2]
 
 
-def _near(sample: Sample, held: set[_Block], block: int, gap: int) -> NDArray[np.bool_]:
-    """Return (H, W): what lies in held-out blocks or within ``gap`` of them."""
+def _near(sample: Sample, held: set[_Block]) -> NDArray[np.bool_]:
+    """Return (H, W): what lies in held-out blocks or within :data:`GAP` of them."""
     out = np.zeros(sample.labels.shape, bool)
     for key in held:
         if key[0] == sample.pair:
-            y, x = _corner(sample, key, block)
-            rows = slice(max(0, y - gap), max(0, y + block + gap))
-            out[rows, max(0, x - gap) : max(0, x + block + gap)] = True
+            y, x = _corner(sample, key)
+            rows = slice(max(0, y - GAP), max(0, y + BLOCK + GAP))
+            out[rows, max(0, x - GAP) : max(0, x + BLOCK + GAP)] = True
     return out
 
 
-def _without(sample: Sample, held: set[_Block], block: int, gap: int) -> Sample:
-    near = _near(sample, held, block, gap)
+def _without(sample: Sample, held: set[_Block]) -> Sample:
+    near = _near(sample, held)
     return replace(sample, labels=np.where(near, np.int32(IGNORE), sample.labels))
 
 
-def _only(sample: Sample, key: _Block, block: int) -> Sample | None:
+def _only(sample: Sample, key: _Block) -> Sample | None:
     """Return a block of a sample with what lies around it; None if nothing counts in it."""
     if key[0] != sample.pair:
         return None
-    corner = _corner(sample, key, block)
+    corner = _corner(sample, key)
     own, window = [], []
     for start, length in zip(corner, sample.labels.shape, strict=True):
-        if start + block <= 0 or start >= length:
+        if start + BLOCK <= 0 or start >= length:
             return None
-        own.append(slice(max(0, start), min(length, start + block)))
+        own.append(slice(max(0, start), min(length, start + BLOCK)))
         # At the border of the image the window is moved inwards, so that all are of one size.
-        side = min(length, block + 2 * CONTEXT)
+        side = min(length, BLOCK + 2 * CONTEXT)
         first = min(max(0, start - CONTEXT), length - side)
         window.append(slice(first, first + side))
     at = (window[0], window[1])

@@ -59,7 +59,7 @@ class Guess:
     meaning: Meaning
     of: Of
     why: str
-    """A sentence for the window."""
+    """A sentence for the window; empty where a person said it."""
     empty: bool = False
 
 
@@ -212,15 +212,10 @@ def guessed(layer: Any) -> str:
 
 def set_meaning(
     layer: Any, meaning: Meaning, of: Of, card: ModelCard | None = None, guessed: str = ""
-) -> str:
+) -> None:
     """Note what the values of ``layer`` mean, and how that was guessed; colour them so.
 
-    No pixel is changed; the text says what each value means from now on.
-
-    Returns
-    -------
-    str
-        For the window.
+    No pixel is changed.
     """
     note = note_of(layer) or {}
     before = note.get(KIND)
@@ -229,7 +224,6 @@ def set_meaning(
     layer.metadata[NOTE] = {**note, KIND: {**table, **said}}
     if card is not None:
         recolour(layer, meaning, card)
-    return describe(meaning, of, card)
 
 
 def describe(meaning: Meaning, of: Of, card: ModelCard | None = None) -> str:
@@ -261,7 +255,7 @@ def guess(layer: Any, card: ModelCard | None) -> Guess:
     """
     known = meaning_of(layer)
     if known is not None:
-        return Guess(*known, guessed(layer) or "As it was made, or as you said.")
+        return Guess(*known, guessed(layer))
     return guess_by_values(layer, card)
 
 

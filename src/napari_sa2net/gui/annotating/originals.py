@@ -33,11 +33,11 @@ _running: set[Task] = set()
 """Kept until they end."""
 
 
-def blocks_of(shape: tuple[int, int], side: int = BLOCK) -> Iterator[tuple[slice, slice]]:
+def blocks_of(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
     """Yield the blocks of a plane, row by row."""
-    for y in range(0, shape[0], side):
-        for x in range(0, shape[1], side):
-            yield slice(y, min(y + side, shape[0])), slice(x, min(x + side, shape[1]))
+    for y in range(0, shape[0], BLOCK):
+        for x in range(0, shape[1], BLOCK):
+            yield slice(y, min(y + BLOCK, shape[0])), slice(x, min(x + BLOCK, shape[1]))
 
 
 class Original:

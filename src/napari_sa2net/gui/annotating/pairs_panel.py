@@ -59,7 +59,7 @@ class PairRow(QFrame):  # type: ignore[misc]
     changed = Signal()
     removed = Signal(object)
 
-    def __init__(self, pair: Pair, viewer: Any, card: Any, why: str) -> None:
+    def __init__(self, pair: Pair, viewer: Any, card: Any) -> None:
         super().__init__()
         self.pair = pair
         self._viewer, self._card = viewer, card
@@ -85,7 +85,7 @@ class PairRow(QFrame):  # type: ignore[misc]
             "<qt>A Shapes layer can limit what counts: outside its shapes nothing is learned "
             "from.</qt>"
         )
-        self._lay_out(why)
+        self._lay_out()
         self._show_meaning()
         self.meaning.activated.connect(self._on_meaning)
         self.of.activated.connect(self._on_meaning)
@@ -93,7 +93,7 @@ class PairRow(QFrame):  # type: ignore[misc]
         self.on.toggled.connect(self._on_ticked)
         self.remove.clicked.connect(lambda _: self.removed.emit(self.pair))
 
-    def _lay_out(self, why: str) -> None:
+    def _lay_out(self) -> None:
         head = QHBoxLayout()
         head.setContentsMargins(0, 0, 0, 0)
         head.addWidget(self.on)
@@ -118,7 +118,6 @@ class PairRow(QFrame):  # type: ignore[misc]
         layout.setSpacing(4)
         layout.addLayout(head)
         layout.addLayout(form)
-        self._why = why
         images = ", ".join(html.escape(str(layer.name)) for layer in self.pair.sources)
         name = html.escape(str(self.pair.painting.name))
         self.title.setText(f"<b>{name}</b><br>on {images}")
@@ -150,7 +149,6 @@ class PairRow(QFrame):  # type: ignore[misc]
         weight.valueChanged.connect(apply)
         row.addWidget(check, 1)
         row.addWidget(weight)
-        self.accept, self.weight = check, weight
         return box
 
     def list_regions(self) -> None:
@@ -168,12 +166,12 @@ class PairRow(QFrame):  # type: ignore[misc]
         self.meaning.setCurrentIndex(self.meaning.findData(known.meaning))
         self.of.setCurrentIndex(self.of.findData(known.of))
         lines = [annotation_layers.describe(known.meaning, known.of, self._card)]
-        if self._why:
-            lines.append(f"A guess: {self._why} Change it if it is wrong.")
+        why = annotation_layers.guessed(self.pair.painting)
+        if why:
+            lines.append(f"A guess: {why} Change it if it is wrong.")
         self.values.setText("<br>".join(html.escape(line) for line in lines))
 
     def _on_meaning(self, _: Any = None) -> None:
-        self._why = ""
         annotation_layers.set_meaning(
             self.pair.painting, self.meaning.currentData(), self.of.currentData(), self._card
         )
@@ -211,7 +209,6 @@ class PairsPanel(QWidget):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._viewer, self._pairs, self._card = viewer, pairs, card
-        self._whys: dict[int, str] = {}
         self.rows: list[PairRow] = []
         self.empty = QLabel("No painting yet: make one above, or add a Labels layer.")
         self.empty.setWordWrap(True)
@@ -237,10 +234,6 @@ class PairsPanel(QWidget):  # type: ignore[misc]
         self._named: set[int] = set()
         self.refresh()
 
-    def told(self, painting: Any, why: str) -> None:
-        """Remember how the meaning of a painting was guessed, to say so."""
-        self._whys[id(painting.events)] = why
-
     def refresh(self) -> None:
         """Show the pairs there are."""
         for row in self.rows:
@@ -249,8 +242,7 @@ class PairsPanel(QWidget):  # type: ignore[misc]
             row.deleteLater()
         self.rows = []
         for pair in self._pairs.pairs:
-            why = self._whys.get(id(pair.painting.events), "")
-            row = PairRow(pair, self._viewer, self._card(), why)
+            row = PairRow(pair, self._viewer, self._card())
             row.changed.connect(self.changed)
             row.removed.connect(self._pairs.remove)
             self._column.addWidget(row)

@@ -47,39 +47,6 @@ Edit = tuple[Box, NDArray[np.bool_]]
 """A part of a plane, and which of its pixels a person changed."""
 
 
-def read_pair(
-    viewer: ViewerModel,
-    image: LayerImage,
-    layer: Any,
-    meaning: Meaning,
-    of: Of,
-    *,
-    region: Any = None,
-    accepted: float = 0.0,
-    channels: Sequence[int] | None = None,
-    diameter: float | None = None,
-    margin: int = MARGIN,
-) -> TrainingPair:
-    """Copy an image's painting; see :func:`read_pair_steps`, which does it piece by piece."""
-    steps = read_pair_steps(
-        viewer,
-        image,
-        layer,
-        meaning,
-        of,
-        region=region,
-        accepted=accepted,
-        channels=channels,
-        diameter=diameter,
-        margin=margin,
-    )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def read_pair_steps(
     viewer: ViewerModel,
     image: LayerImage,

@@ -67,16 +67,11 @@ class Saver:
         Where the sets are; made when something is painted.
     tell
         Told once of a failure, once when saving works again, and each time a painting is left.
-    most_bytes, most_sets
-        Bounds of the folder.
     """
 
-    def __init__(
-        self, folder: Path, tell: Tell, most_bytes: int = MOST_BYTES, most_sets: int = MOST_SETS
-    ) -> None:
+    def __init__(self, folder: Path, tell: Tell) -> None:
         self.folder = folder
         self._tell = tell
-        self._most = (most_bytes, most_sets)
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._idle = threading.Event()
@@ -361,8 +356,8 @@ class Saver:
 
     def _look_at_room(self) -> None:
         self._measured = sum(job.kept.size for job in self._jobs if job.kept)
-        total, removed = make_room(self.folder, *self._most)
-        if total <= self._most[0]:
+        total, removed = make_room(self.folder, MOST_BYTES, MOST_SETS)
+        if total <= MOST_BYTES:
             if removed:
                 were = "oldest unused painting was"
                 if removed > 1:

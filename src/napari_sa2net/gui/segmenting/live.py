@@ -117,29 +117,22 @@ class Live:
 
 
 class Stores:
-    """The folder of the large results of a session; it goes with the window.
+    """The folder of the large results of a session; it goes with the window."""
 
-    Parameters
-    ----------
-    parent
-        Where to make it; None: where the system has temporary files.
-    """
-
-    def __init__(self, parent: Path | None = None) -> None:
-        self._parent = parent
+    def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def parent(self) -> Path:
         """Where the folder is, or will be."""
-        return self._parent or Path(tempfile.gettempdir())
+        return Path(tempfile.gettempdir())
 
     @property
     def folder(self) -> Path:
         """The folder, made when it is first asked for, and removed at the latest on exit."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(
-                prefix="napari-sa2net-", dir=self._parent, ignore_cleanup_errors=True
+                prefix="napari-sa2net-", ignore_cleanup_errors=True
             )
         return Path(self._folder.name)
 

@@ -135,7 +135,7 @@ def write_plane(
     labels: NDArray[Any],
     index: tuple[int, ...],
     layer: Any,
-) -> Written:
+) -> str:
     """Replace one plane of a Labels layer in place, as a slider is dragged.
 
     Parameters
@@ -151,20 +151,20 @@ def write_plane(
 
     Returns
     -------
-    Written
-        With ``done`` False and a message if the layer is gone or the plane was edited; then
-        nothing was written, and :func:`write_labels` with all planes makes a new layer.
+    str
+        Empty, or why nothing was written: the layer is gone, or the plane was edited. Then
+        :func:`write_labels` with all planes makes a new layer.
     """
     if layer not in viewer.layers:
-        return Written(layer, False, "The labels layer was removed.", done=False)
+        return "The labels layer was removed."
     letters = image.layer_axes
     where = dict(zip((axis for axis in "TZ" if axis in letters), index, strict=True))
     # Over the layer's axes other than Y and X; a dropped channel axis has one step.
     plane = tuple(where.get(axis, 0) for axis in letters if axis not in "YX")
     if is_edited(layer, plane):
-        return Written(layer, False, left_alone(layer), done=False)
+        return left_alone(layer)
     set_plane(layer, labels, plane)
-    return Written(layer, created=False)
+    return ""
 
 
 def left_alone(layer: Any) -> str:

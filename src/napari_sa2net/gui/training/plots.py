@@ -16,6 +16,8 @@ TRAINING, VALIDATION = "#e69f00", "#56b4e9"
 HEIGHT = 230
 MOST = 400
 """Points drawn of one curve; a longer one is averaged."""
+SPAN = 20
+"""Steps over which a training loss is averaged: a batch tells little."""
 
 CURVES = {
     "loss": (("training loss", TRAINING), ("validation loss", VALIDATION)),
@@ -28,9 +30,9 @@ LEGEND = (
 )
 
 
-def thinned(points: list[Point], most: int = MOST) -> list[Point]:
-    """Return at most about ``most`` points: neighbours averaged."""
-    size = -(-len(points) // most) if points else 1
+def thinned(points: list[Point]) -> list[Point]:
+    """Return at most about :data:`MOST` points: neighbours averaged."""
+    size = -(-len(points) // MOST) if points else 1
     groups = [points[at : at + size] for at in range(0, len(points), size)]
     return [
         (sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group))
@@ -38,12 +40,12 @@ def thinned(points: list[Point], most: int = MOST) -> list[Point]:
     ]
 
 
-def smoothed(points: list[Point], span: int = 20) -> list[Point]:
-    """Return ``points`` with each value the mean of the last ``span``: a batch tells little."""
+def smoothed(points: list[Point]) -> list[Point]:
+    """Return ``points`` with each value the mean of the last :data:`SPAN`."""
     found, total = [], 0.0
     for at, (x, y) in enumerate(points):
-        total += y - (points[at - span][1] if at >= span else 0.0)
-        found.append((x, total / min(at + 1, span)))
+        total += y - (points[at - SPAN][1] if at >= SPAN else 0.0)
+        found.append((x, total / min(at + 1, SPAN)))
     return found
 
 

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..annotating import layers as annotation_layers
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
@@ -162,7 +161,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.result.keep_start.connect(controller.keep_start)
         self.result.elsewhere.connect(self._on_elsewhere)
         self.kept.restored.connect(self.chosen.restored)
-        self.kept.restored.connect(lambda _: self._list_pairs())
+        self.kept.restored.connect(lambda _: self.pairs.refresh())
         self.trainings.taken.connect(self._on_resume)
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
@@ -228,7 +227,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.scale.set_card(self.start.card())
         self.controller.pairs.set_card(self.start.card())
         self.annotate.colour()
-        self._list_pairs()
+        self.pairs.refresh()
         self._look()
         self._summarise()
 
@@ -262,12 +261,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             return
         self.start.set_entries(entries, name)
 
-    def _list_pairs(self) -> None:
-        """Show the paintings, and of each how its meaning was guessed."""
-        for pair in self.controller.pairs.pairs:
-            self.pairs.told(pair.painting, annotation_layers.guessed(pair.painting))
-        self.pairs.refresh()
-
     def _summarise(self) -> None:
         ticked = sum(pair.on for pair in self.controller.pairs.pairs)
         paintings = "1 painting" if ticked == 1 else f"{ticked} paintings"
@@ -282,7 +275,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         try:
             self.annotate.pair(layer)
             self.chosen.take(layer)
-            self._list_pairs()
+            self.pairs.refresh()
             self.keeper.watch(layer, self.image.layer)
         except Exception as error:
             self.controller.fail(error)
