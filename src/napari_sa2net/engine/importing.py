@@ -67,14 +67,15 @@ def read_any(path: Path, device: str = "cpu") -> Model:
     if path.suffix == SUFFIX or start[8:] == b"{":
         return read_model(path, device)
     if is_package(path):
-        with tempfile.TemporaryDirectory() as folder:
+        # On Windows a file that was just read may not be removable yet.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             return read_model(extract_model(path, Path(folder)), device)
     return import_checkpoint(path)
 
 
 def _released(path: Path, digest: str) -> ModelEntry | None:
     """Put a released file where a download would have put it."""
-    card = next((c for c in read_registry() if c.sha256.lower() == digest), None)
+    card = next((c for c in read_registry().cards if c.sha256.lower() == digest), None)
     if card is None:
         return None
     entry = find_model(card.name)

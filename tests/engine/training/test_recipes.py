@@ -9,7 +9,7 @@ from skimage.io import imsave
 
 from napari_sa2net.engine.errors import InputError, TrainingError
 from napari_sa2net.engine.events import run
-from napari_sa2net.engine.training.datasets import median_diameter
+from napari_sa2net.engine.training.datasets import image_pairs, median_diameter
 from napari_sa2net.engine.training.recipes import load_samples, read_recipe, train
 from napari_sa2net.engine.weights import load_model, save_model
 
@@ -54,6 +54,16 @@ def test_a_recipe_makes_a_model_that_can_be_saved(recipe: Path, tmp_path: Path) 
     assert saved.card.extra["recipe_sha256"] == read_recipe(recipe).sha256
     for a, b in zip(model.network.parameters(), saved.network.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_what_systems_leave_in_a_folder_is_no_image(recipe: Path, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        for name in (".DS_Store", "._seen.png", "Thumbs.db", "desktop.ini"):
+            (tmp_path / "discs" / kind / name).write_bytes(b"\x00")
+    assert [image.name for image, _ in image_pairs(tmp_path / "discs")] == [
+        "seen.png",
+        "unseen.png",
+    ]
 
 
 def test_images_of_a_large_group_of_one_look_are_drawn_less_often(
