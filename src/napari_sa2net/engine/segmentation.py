@@ -21,9 +21,6 @@ from .tiling import GRID, check_tiling
 if TYPE_CHECKING:
     from .cards import ModelCard
 
-MAPS = ("probabilities", "stages", "attention", "disagreement")
-"""What can be kept besides the labels."""
-
 BACKENDS = ("auto", "torch", "onnxruntime")
 """What can run the network; ``auto`` is ONNX Runtime on the CPU if it is there, else PyTorch."""
 
@@ -95,8 +92,8 @@ class SegmentOptions:
     discard: int = field(
         default=16,
         metadata={
-            "help": "Pixels thrown away at the inner border of each tile. With 96 the result is "
-            "that of the whole image within 0.001.",
+            "help": "Pixels thrown away at the inner border of each tile. With 96 it is that of "
+            "the whole image within 0.001, on images of the kinds that the model knows.",
             "min": 0,
             "max": 512,
             "step": 16,

@@ -335,7 +335,7 @@ def _check_equal(layers: Sequence[Any], transform: Transform) -> None:
             raise InputError(
                 f"Layers used as channels need equal transforms, but {first.name} and "
                 f"{layer.name} differ in scale, position or units: align them first (right "
-                "click on the layer, Copy scale to …), or choose one layer."
+                "click on the layer, Copy scale and transforms), or choose one layer."
             )
 
 

@@ -14,7 +14,7 @@ from .training.widget import TrainWidget
 
 
 class MainWidget(QWidget):  # type: ignore[misc]
-    """What opens under Plugins ▸ SA2-Net and under Layers ▸ Segment.
+    """What opens under Plugins ▸ SA2-Net (SA2-Net) and under Layers ▸ Segment.
 
     Parameters
     ----------
