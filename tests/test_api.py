@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import napari_sa2net
-from napari_sa2net import api, tuning
+from napari_sa2net import api
 from napari_sa2net.driving import drive
 from napari_sa2net.engine import events
 from napari_sa2net.engine.errors import InputError, WeightsError
 from napari_sa2net.engine.events import Event, Message, Progress
 from napari_sa2net.engine.files import write_image
+from napari_sa2net.engine.folders import trainings_folder
 from napari_sa2net.engine.inference import TileDone
 from napari_sa2net.engine.options import resolve_options
 from napari_sa2net.engine.weights import save_model
@@ -273,7 +274,7 @@ def test_fine_tune_gives_a_model_that_segments(tiny_model: Any, tmp_path: Path) 
     assert result.labels.shape == IMAGE.shape
     again = api.segment(IMAGE, tmp_path / "m.safetensors", "cpu")
     assert np.array_equal(again.labels, result.labels)
-    assert not list(tuning.trainings_folder().glob("*"))  # it is over
+    assert not list(trainings_folder().glob("*"))  # it is over
 
 
 def test_fine_tune_goes_on_from_its_folder(tiny_model: Any, tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_a_model_that_cannot_be_saved_is_not_lost(
         api.fine_tune(
             IMAGE, painted(), tiny_model, "cpu", output=tmp_path / "file" / "m", **options
         )
-    (folder,) = tuning.trainings_folder().glob("*")
+    (folder,) = trainings_folder().glob("*")
     assert str(folder) in str(caught.value)
     api.fine_tune(device="cpu", state=folder, output=tmp_path / "m.safetensors")
     assert api.load_model(tmp_path / "m.safetensors").card.num_classes == 3
@@ -335,7 +336,7 @@ def test_fine_tune_needs_something(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="painted"):
         api.fine_tune(IMAGE, painted() * 0, None, "cpu", output=tmp_path / "m.safetensors")
     assert not list(tmp_path.glob("*"))
-    assert not list(tuning.trainings_folder().glob("*"))
+    assert not list(trainings_folder().glob("*"))
 
 
 def test_import_checkpoint_reads_the_authors_files() -> None:

@@ -14,14 +14,16 @@ from .engine.blocks import job
 from .engine.blocks.plan import BlockOptions
 from .engine.blocks.result import ZarrResult
 from .engine.blocks.sending import FileArray
+from .engine.calibration import sizes_yx
 from .engine.errors import InputError
 from .engine.events import Event, Message
 from .engine.files import ImageFile, read_image
+from .engine.image_file import file_options
 from .engine.inference import Segmentation
 from .engine.measuring.objects import channels_of, objects_of
 from .engine.measuring.table import Table
 from .engine.measuring.table import measure as measuring_steps
-from .engine.options import file_options, resolve_options
+from .engine.options import resolve_options
 from .engine.weights import Model
 
 Result = TypeVar("Result")
@@ -211,8 +213,7 @@ def _opened(
     known = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
     sizes = dict(image.calibration)
     if options.get("pixel_size"):
-        both = options["pixel_size"]
-        sizes["Y"], sizes["X"] = both if isinstance(both, (tuple, list)) else (both, both)
+        sizes.update(sizes_yx(options["pixel_size"]))
     # Whoever else works on the image opens its file.
     array = FileArray(image.path, image.array) if image.path.name else image.array
     return array, sizes, known
@@ -289,7 +290,7 @@ def measure(result: Segmentation, image: Any = None) -> Table:
     sizes: dict[str, float] = {}
     given = result.options.pixel_size
     if given is not None:
-        sizes = dict(zip("YX", given if isinstance(given, tuple) else (given, given), strict=True))
+        sizes = sizes_yx(given)
     channels = None
     if isinstance(file, ImageFile):
         channels = channels_of(

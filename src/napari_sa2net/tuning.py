@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,8 +12,6 @@ from .driving import EventHandler, Result, download, drive
 from .engine import weights
 from .engine.errors import InputError, SA2NetError
 from .engine.events import Event, Message
-from .engine.folders import trainings_folder
-from .engine.registry import free_name
 from .engine.training import fine_tuning, ranking, states
 from .engine.training.control import Control
 from .engine.training.fine_tuning import FineTuned
@@ -111,7 +108,7 @@ def fine_tune(
         raise InputError("Give images and annotations, or the folder of a training as state.")
     else:
         if folder is None and output is not None:
-            folder = new_state(name)  # so that nothing is lost if the model cannot be saved
+            folder = states.new_state(name)  # so that nothing is lost if the model cannot be saved
         settings, about_images, more = _sorted_options(options)
         pairs, remarks = read_pairs(images, annotations, meaning, of, **about_images)
         more |= {"name": name, "classes": classes, "state": folder}
@@ -190,11 +187,6 @@ def _train(
 def is_new(tuned: FineTuned) -> bool:
     """Tell whether the result is the new model, not the start model."""
     return tuned.network is tuned.trained.network
-
-
-def new_state(name: str) -> Path:
-    """Return a folder for the state of a training, where the window looks for them too."""
-    return trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{free_name(name, set())}"
 
 
 def holds_training(folder: Path) -> bool:

@@ -156,8 +156,11 @@ def add_labelling(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def labelling_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that the functions above have read."""
+def segment_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what :func:`add_model`, :func:`add_scale` and :func:`add_labelling` have read.
+
+    But the model: the device, the scale, how labels are made, and how the network runs.
+    """
     names = ("device", "diameter", "pixel_size", "threshold", "min_size", "split", "result",
              "flips", "backend", "precision")  # fmt: skip
     return {name: getattr(arguments, name) for name in names}

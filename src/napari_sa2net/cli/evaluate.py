@@ -14,8 +14,8 @@ from .common import (
     add_labelling,
     add_model,
     add_scale,
-    labelling_options,
     positive,
+    segment_options,
 )
 
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             names=names,
             iou_threshold=arguments.iou,
             on_event=bar,
-            **labelling_options(arguments),
+            **segment_options(arguments),
         )
     print(evaluation.table())
     if arguments.json is not None:

@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.suffix == ".safetensors" and not arguments.name:
         wanted = arguments.output.stem
     output = output_file(arguments, wanted)
-    from .. import tuning
     from ..engine.files import ensure_folder
+    from ..engine.training import states
     from ..engine.training.control import Control
     from ..progress import ProgressBar
 
     ensure_folder(output.parent)
-    state = arguments.resume or tuning.new_state(wanted)
+    state = arguments.resume or states.new_state(wanted)
     control = Control()
     with ProgressBar("Training", Messages(arguments.quiet)) as bar:
         interrupt = _Interrupt(control)

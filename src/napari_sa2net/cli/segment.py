@@ -20,8 +20,8 @@ from .common import (
     add_model,
     add_region,
     add_scale,
-    labelling_options,
     report,
+    segment_options,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = api.load_model(arguments.model, on_event=bar)
     if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
         raise UsageError("--link is for objects: leave it out, or add  --result instances")
-    options = labelling_options(arguments)
+    options = segment_options(arguments)
     for name in ("axes", "channels", "link", "region"):
         options[name] = getattr(arguments, name)
     batch = Batch(output, arguments.save, arguments.existing, options)

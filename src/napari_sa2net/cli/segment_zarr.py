@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.batch.kinds import MEASURES
-from .common import FAILED, Messages, UsageError, labelling_options
+from .common import FAILED, Messages, UsageError, segment_options
 
 _ONLY = {"dry_run": "--dry-run", "skip_empty": "--skip-empty", "scheduler": "--scheduler"}
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = api.load_model(arguments.model, on_event=bar)
     image = read_image(images[0])
     options = {name: getattr(arguments, name) for name in ("channels", "region")}
-    options |= labelling_options(arguments)
+    options |= segment_options(arguments)
     if arguments.axes:
         options |= {"axes": arguments.axes, "rgb": image.rgb and arguments.axes.endswith("C")}
     blocks = BlockOptions(skip_empty=arguments.skip_empty)
@@ -114,7 +114,8 @@ def _resumable() -> Iterator[None]:
 
 def _dry_run(image: Any, output: Path, model: Any, options: dict[str, Any], blocks: Any) -> int:
     from ..engine.blocks.estimating import estimate
-    from ..engine.options import file_options, resolve_options
+    from ..engine.image_file import file_options
+    from ..engine.options import resolve_options
 
     given = {name: value for name, value in options.items() if value is not None}
     resolved = resolve_options(model.card, **{**file_options(image), **given})

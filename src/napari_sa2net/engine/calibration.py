@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -60,6 +60,12 @@ def keep_known(sizes: Mapping[str, float | None]) -> Calibration:
         known.pop("Y", None)
         known.pop("X", None)
     return known
+
+
+def sizes_yx(given: float | Sequence[float]) -> Calibration:
+    """Return height and width of a pixel, given as (Y, X) or as one number for both."""
+    y, x = given if isinstance(given, Sequence) else (given, given)
+    return {"Y": float(y), "X": float(x)}
 
 
 def from_ome(xml: str) -> Calibration:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
-from .errors import InputError, WeightsError
+from .errors import InputError, SA2NetError, WeightsError
 from .images import Normalization
 from .instances import LabelSettings
 
@@ -220,12 +220,22 @@ def default_classes(num_classes: int) -> tuple[ClassInfo, ...]:
     return (ClassInfo("background", _CLASS_COLORS[0]), *foreground)
 
 
-def build(kind: type[Kind], table: Mapping[str, Any], where: str, strict: bool = True) -> Kind:
-    """Make a ``kind`` (a dataclass) from a table, naming unknown and missing fields."""
+BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
+"""The class by which touching objects come apart."""
+
+
+def build(
+    kind: type[Kind],
+    table: Mapping[str, Any],
+    where: str,
+    strict: bool = True,
+    error: type[SA2NetError] = WeightsError,
+) -> Kind:
+    """Make a ``kind`` (a dataclass) from a table; ``error`` names unknown and missing fields."""
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(table) - known)
     if unknown and strict:
-        raise WeightsError(
+        raise error(
             f"{where}: unknown field {', '.join(unknown)}. Known are {', '.join(sorted(known))}."
         )
     values = {
@@ -235,8 +245,8 @@ def build(kind: type[Kind], table: Mapping[str, Any], where: str, strict: bool =
     }
     try:
         return kind(**values)
-    except TypeError as error:
-        raise WeightsError(f"{where}: {error}.") from error
+    except TypeError as problem:
+        raise error(f"{where}: {problem}.") from problem
 
 
 def _plain(value: Any) -> Any:

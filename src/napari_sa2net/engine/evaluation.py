@@ -17,6 +17,7 @@ from . import inference, metrics
 from .errors import InputError, SA2NetError
 from .events import Event, Message, Progress
 from .files import ImageFile, read_image
+from .image_file import file_options
 from .options import resolve_options
 from .pairing import by_name, of_paths
 from .weights import Member, Model, ModelCard
@@ -220,8 +221,7 @@ def _row(
     own: dict[str, Any] = {}
     if isinstance(image, Path):
         file = read_image(image)
-        own = {"axes": file.axes, "rgb": file.rgb, "pixel_size": file.pixel_size}
-        image = file.array
+        own, image = file_options(file), file.array
     of_objects = (options.get("result") or model.card.result) == "instances"
     truth, remark = true_labels(mask) if of_objects else true_classes(mask, model.card)
     if remark:

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from . import calibration
-from .calibration import Calibration
+from .calibration import Calibration, sizes_yx
 from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
@@ -285,10 +285,8 @@ def write_labels(
     pixel_size
         In µm: one number, (Y, X), or a size for each axis by its letter.
     """
-    if isinstance(pixel_size, (int, float)):
-        pixel_size = (float(pixel_size), float(pixel_size))
-    if isinstance(pixel_size, tuple):
-        pixel_size = {"Y": pixel_size[0], "X": pixel_size[1]}
+    if isinstance(pixel_size, (int, float, tuple)):
+        pixel_size = sizes_yx(pixel_size)
     labels = np.asarray(labels)
     fits = labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**16)
     labels = labels.astype(np.uint16 if fits else np.int32)

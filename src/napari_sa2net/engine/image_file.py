@@ -64,6 +64,11 @@ class ImageFile:
         return self.calibration["Y"], self.calibration["X"]
 
 
+def file_options(image: ImageFile) -> dict[str, Any]:
+    """Return the options that an image file itself tells: axes, colours and pixel size."""
+    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+
+
 def ending_of(path: Path) -> str:
     name = path.name.lower()
     return next((e for e in IMAGE_ENDINGS if name.endswith(e) and name != e), path.suffix)

@@ -28,10 +28,11 @@ UNUSED = re.compile(
 )
 """Names of tensors that are in the checkpoints but never enter the computation."""
 
-CITATION = (
+PAPER = (
     "Fiaz, Heidari, Anwer, Cholakkal: SA2-Net: Scale-aware Attention Network for Microscopic "
-    "Image Segmentation, BMVC 2023, arXiv:2309.16661"
+    "Image Segmentation, BMVC 2023"
 )
+ARXIV = "2309.16661"
 
 
 def import_checkpoint(path: str | Path) -> Model:
@@ -200,7 +201,7 @@ def _card(path: Path, in_channels: int, num_classes: int, base_channels: int) ->
         file=path.name,
         bytes=path.stat().st_size,
         licence="unknown: ask whoever made the checkpoint",
-        citation=CITATION,
+        citation=f"{PAPER}, arXiv:{ARXIV}",
         base_channels=base_channels,
         in_channels=in_channels,
         num_classes=num_classes,

@@ -6,7 +6,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 from .errors import InputError
-from .image_file import ImageFile
 from .inference import SegmentOptions
 from .instances import LabelSettings
 from .scaling import default_labelling
@@ -47,8 +46,3 @@ def resolve_options(card: ModelCard, **options: Any) -> SegmentOptions:
     if settings:
         made = replace(made, labelling=replace(default_labelling(card, made), **settings))
     return made
-
-
-def file_options(image: ImageFile) -> dict[str, Any]:
-    """Return the options that an image file itself tells: axes, colours and pixel size."""
-    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibration import sizes_yx
 from .errors import InputError
 from .instances import LabelSettings
 from .segmentation import SegmentOptions
@@ -69,10 +70,10 @@ def _working_zoom(card: ModelCard, options: SegmentOptions) -> tuple[tuple[float
         zoom = (card.diameter / options.diameter,) * 2
         why = f"objects of {options.diameter:g} pixels become {card.diameter:g} pixels"
     elif options.pixel_size is not None and card.pixel_size is not None:
-        size = options.pixel_size
-        sizes = size if isinstance(size, tuple) else (size,)
-        zoom = (sizes[0] / card.pixel_size, sizes[-1] / card.pixel_size)
-        why = f"pixels of {' × '.join(f'{s:g}' for s in sizes)} µm become {card.pixel_size:g} µm"
+        sizes = sizes_yx(options.pixel_size)
+        zoom = (sizes["Y"] / card.pixel_size, sizes["X"] / card.pixel_size)
+        text = " × ".join(dict.fromkeys(f"{size:g}" for size in sizes.values()))
+        why = f"pixels of {text} µm become {card.pixel_size:g} µm"
     elif options.diameter is not None:
         return (1.0, 1.0), "The model has no working diameter: the image is used as it is."
     else:

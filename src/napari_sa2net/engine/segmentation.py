@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axes import Stack
+from .batch.kinds import MAPS
 from .errors import InputError
 from .events import Event, Progress
 from .instances import LabelSettings

@@ -9,10 +9,11 @@ from typing import Any
 from ..engine.errors import InputError
 from ..engine.scaling import default_labelling
 from ..engine.segmentation import SegmentOptions
+from ..engine.tiling import Box
 from . import large, layers, regions
 from .image_panel import parse_channels
 from .segmenting.backend import Request
-from .segmenting.where import Box, Where, region_of
+from .segmenting.where import Where, region_of
 from .writer import Target
 
 

@@ -195,7 +195,7 @@ def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("steps = 3", "stepz = 3", "unknown setting stepz"),
+        ("steps = 3", "stepz = 3", "unknown field stepz"),
         ("steps = 3", "steps =", "cannot be read"),
         ('"discs"', '"discs"\nmasks = "both"', "masks is 'both'"),
         ('"discs"', '"discs"\nzoom = 0', "0 is no zoom"),

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import inference
-from ..calibration import Calibration
+from ..calibration import Calibration, sizes_yx
 from ..errors import InputError, SA2NetError
 from ..events import Event, Message
 from ..files import ensure_folder, list_images, read_image
-from ..image_file import ImageFile
+from ..image_file import ImageFile, file_options
 from ..measuring.rois import check_rois
 from ..model_files import Model
-from ..options import file_options, resolve_options
+from ..options import resolve_options
 from .events import BatchResult, FileEnded, FileStarted
 from .kinds import ENDINGS, KINDS, MAPS
 from .names import output_names
@@ -183,8 +183,7 @@ def _sizes(image: ImageFile, given: Any) -> Calibration:
     """Return the size of a step along each axis, with a pixel size that was asked for."""
     if given is None:
         return image.calibration
-    height, width = given if isinstance(given, (tuple, list)) else (given, given)
-    return {**image.calibration, "Y": float(height), "X": float(width)}
+    return {**image.calibration, **sizes_yx(given)}
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 MAPS = ("stages", "probabilities", "attention", "disagreement")
+"""What a segmentation can keep besides the labels."""
+
 MEASURES = ("table", "geojson", "rois")
 KINDS = (*MAPS, *MEASURES)
 """What can be written besides the labels."""

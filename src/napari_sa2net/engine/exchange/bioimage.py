@@ -24,6 +24,7 @@ from ..folders import target_of
 from ..images import normalize
 from ..model_files import Model, save_model
 from ..network import STAGES, STRIDE
+from ..official import ARXIV, PAPER
 from .onnx_file import export_onnx
 from .package import MODEL_FILE
 from .requirements import require
@@ -31,12 +32,6 @@ from .requirements import require
 SUFFIX = ".zip"
 
 _TEST_SHAPE = (4 * STRIDE, 6 * STRIDE)
-
-_PAPER = (
-    "Fiaz, Heidari, Anwer, Cholakkal: SA2-Net: Scale-aware Attention Network for Microscopic Image "
-    "Segmentation, BMVC 2023",
-    "10.48550/arXiv.2309.16661",
-)
 
 _DOI = re.compile(r"10\.\d{4,}/[^\s,;]+[^\s,;.]")
 
@@ -210,7 +205,7 @@ def _author(card: ModelCard) -> str:
 
 def _citations(card: ModelCard) -> list[dict[str, str]]:
     """Return the network's paper and what the card cites, each with its DOI."""
-    found = [{"text": _PAPER[0], "doi": _PAPER[1]}]
+    found = [{"text": PAPER, "doi": f"10.48550/arXiv.{ARXIV}"}]
     for text in card.citation.split("; "):
         doi = _DOI.search(text)
         if doi:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import ImageFile, read_image
+from ..image_file import file_options
 from ..pairing import match_annotations, of_paths
 from .pairs import Annotation, Meaning, Of, TrainingPair
 
@@ -61,14 +62,10 @@ def read_pairs(
             painted = Annotation(painted, meaning, of)
         own: dict[str, Any] = {}
         if isinstance(image, ImageFile):
-            own, image = _told_by(image), image.array
+            own, image = {**file_options(image), "name": image.name}, image.array
         name = f"image {number}" if len(annotations) > 1 else "the image"
         pairs.append(TrainingPair(image, painted, **{"name": name, **own, **options}))
     return pairs, []
-
-
-def _told_by(file: ImageFile) -> dict[str, Any]:
-    return {"axes": file.axes, "rgb": file.rgb, "pixel_size": file.pixel_size, "name": file.name}
 
 
 def _from_files(
@@ -83,7 +80,7 @@ def _from_files(
         )
     for name, image_path, path in matched:
         image = read_image(image_path)
-        own = {**_told_by(image), **options, "name": name}
+        own = {**file_options(image), **options, "name": name}
         if "axes" in options:
             own["rgb"] = image.rgb and options["axes"].upper().endswith("C")
         labels, axes = read_labels(path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ..cards import build
 from ..devices import choose_device
 from ..errors import InputError, TrainingError
 from ..events import Event, Message
@@ -118,16 +119,6 @@ def _default(of: Field[Any]) -> Any:
     return of.default_factory() if callable(of.default_factory) else of.default
 
 
-def _build(kind: type[Any], table: dict[str, Any], where: str) -> Any:
-    known = {f.name for f in fields(kind)}
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise InputError(
-            f"{where}: unknown setting {', '.join(unknown)}. Known are {', '.join(sorted(known))}."
-        )
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-
-
 def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe file.
 
@@ -150,16 +141,23 @@ def read_recipe(path: str | Path) -> Recipe:
         return Recipe(
             path=path,
             start=str(table.get("start", "")),
-            datasets=tuple(_build(DataSet, t, f"{path}, datasets") for t in table["datasets"]),
+            datasets=tuple(
+                build(DataSet, t, f"{path}, datasets", error=InputError) for t in table["datasets"]
+            ),
             held_out=frozenset(_lines(names)),
             looks=_table(groups),
             folds=_table(parts),
             fold=str(table.get("fold", "")),
             look_balance=float(table.get("look_balance", 0.0)),
             card=ModelCard.from_dict(table["card"], strict=True),
-            training=_build(TrainingSettings, table["training"], f"{path}, training"),
-            augmentation=_build(
-                Augmentation, table.get("augmentation", {}), f"{path}, augmentation"
+            training=build(
+                TrainingSettings, table["training"], f"{path}, training", error=InputError
+            ),
+            augmentation=build(
+                Augmentation,
+                table.get("augmentation", {}),
+                f"{path}, augmentation",
+                error=InputError,
             ),
         )
     except KeyError as error:

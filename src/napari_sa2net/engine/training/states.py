@@ -22,7 +22,9 @@ import numpy as np
 
 from ..errors import SA2NetError, TrainingError
 from ..files import replacing
+from ..folders import trainings_folder
 from ..locking import can_lock, try_lock
+from ..registry import free_name
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,11 @@ class SavedState:
     finished: bool
     """The result is there."""
     images: tuple[str, ...] = ()
+
+
+def new_state(name: str) -> Path:
+    """Return a folder for the state of a training, where the window looks for them too."""
+    return trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{free_name(name, set())}"
 
 
 def list_states(folder: str | Path) -> list[SavedState]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..axes import guess_axes
-from ..cards import ClassInfo, Figure, ModelCard, default_classes
+from ..cards import BOUNDARY, ClassInfo, Figure, ModelCard, default_classes
 from ..errors import InputError
 from ..model_files import Model, model_sha256
 from .comparison import Comparison
@@ -19,8 +19,6 @@ from .settings import FineTuneSettings
 
 SCRATCH_DIAMETER = 22.0
 """Working diameter in pixels of a model from scratch whose images say how large objects are."""
-
-BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
 
 
 def choose_classes(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
@@ -34,10 +34,8 @@ from .values import values_in
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from ...engine.training.pairs import Meaning, Of
     from ...engine.weights import ClassInfo, ModelCard
-
-Meaning = Literal["strokes", "mask"]
-Of = Literal["classes", "instances"]
 
 KIND = "annotation"
 """Key in the note of a layer under which its meaning stands."""

@@ -17,12 +17,7 @@ from ...engine.errors import InputError
 from ..layers import LayerImage
 from .areas import Areas, read_areas
 from .grids import Box, Grid, PlaneMap
-from .layers import (
-    BINARY,
-    Meaning,
-    Of,
-    meaning_of,
-)
+from .layers import BINARY, meaning_of
 from .originals import Original, blocks_of, original_of
 from .weights import (
     Weights,
@@ -36,6 +31,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...engine.training.painting import TrainingPair
+    from ...engine.training.pairs import Meaning, Of
 
 MARGIN = 8
 """Pixels around an edit that count with it: the model must see where it ends."""

@@ -6,7 +6,6 @@ The window's tests put another object in its place.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,10 +66,9 @@ class TrainBackend:
 
     def new_state(self, name: str) -> Path:
         """Return a folder for the state of a training; it need not exist."""
-        from ...engine.folders import trainings_folder
-        from ...engine.registry import free_name
+        from ...engine.training import states
 
-        return trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{free_name(name, set())}"
+        return states.new_state(name)
 
     def discard(self, state: Path) -> None:
         """Forget a training.

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...engine.cards import ClassInfo, ModelCard, check_trainable, default_classes
+from ...engine.cards import BOUNDARY, ClassInfo, ModelCard, check_trainable, default_classes
 from ...engine.errors import InputError
 from ..annotating.pairs_panel import small_combo
 from ..segmenting.model_manager import ManageButton
@@ -28,7 +28,6 @@ from ..segmenting.model_panel import worth_and_licence
 from ..wrapping import WrappedLabel
 
 SCRATCH = "From scratch (a new network)"
-BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
 SCRATCH_CARD = ModelCard(
     name="new",
     num_classes=3,
