@@ -142,7 +142,7 @@ class Encoder(nn.Module):
         for level, down in enumerate(self.down):
             x = down(F.max_pool2d(x, 2))
             if level < STAGES - 1:
-                features.append(self.side[level](x))  # (B, c, H/2^level, W/2^level)
+                features.append(self.side[level](x))  # (B, c, H/2^(level+1), W/2^(level+1))
         return features, self.side_bottom(x)  # (B, 8c, H/16, W/16)
 
 

@@ -1,8 +1,7 @@
 """Small real images for File ▸ Open Sample, one of each kind of microscopy.
 
-Importing this needs neither napari nor Qt, so the command line can use the images too. The
-nuclei images were held out of the bundled model's training. Origin and licences:
-``samples/ATTRIBUTION.md``.
+Importing this needs neither napari nor Qt. The nuclei images were held out of the bundled
+model's training. Origin and licences: ``samples/ATTRIBUTION.md``.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ SAMPLES: dict[str, Sample] = {
         pixel_size=0.093,
     ),
 }
-"""By key, as ``sa2net`` and the manifest name them."""
+"""By key, as the manifest names them."""
 
 
 def sample_path(key: str) -> Path:

@@ -137,7 +137,11 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """The same for the same image, model and settings, and for nothing else."""
+        """The same for the same image, model and settings.
+
+        An image is known by windows of it, so that another may have the same name:
+        :meth:`~napari_sa2net.engine.blocks.looking.Looking.check_image` looks at all of it.
+        """
         text = json.dumps(self.identity, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 

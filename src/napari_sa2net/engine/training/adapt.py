@@ -93,7 +93,7 @@ def adapt(
 
 
 def freeze(network: SA2Net, parts: str) -> None:
-    """Keep parts of a network from being trained; their statistics are frozen by :func:`train`.
+    """Keep parts of a network from being trained; :func:`train_mode` freezes their statistics.
 
     Parameters
     ----------
