@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
-from napari_sa2net.gui.job_progress import JobProgress
+from napari_sa2net.gui.jobs.progress_bar import JobProgress
 from napari_sa2net.gui.jobs.state import JobState
 
 

@@ -23,7 +23,7 @@ from ...engine.errors import SA2NetError
 from .. import large, saving
 from ..forms import group, tab_page
 from ..image_panel import ImagePanel
-from ..job_progress import JobProgress
+from ..jobs.progress_bar import JobProgress
 from ..jobs.worker import describe_error
 from ..messages import MessageArea
 from ..resolve import Choices, is_stack, own_labelling, resolve

@@ -26,7 +26,7 @@ from ...engine.events import (
 )
 from ...engine.training.control import Control
 from ..annotating.pairs import PairList
-from ..annotating.regions import Query, WhereNext
+from ..annotating.where_next import Query, WhereNext
 from ..jobs import heavy
 from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by, unwrap

@@ -21,7 +21,7 @@ from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
 from ..image_panel import ImagePanel, parse_channels
-from ..job_progress import JobProgress
+from ..jobs.progress_bar import JobProgress
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
 from ..scale_field import ScaleField, object_size_of
@@ -35,7 +35,7 @@ from .preview import Shown
 from .result import ResultPanel
 from .settings import SettingsPanel, budget_text
 from .start import StartPanel
-from .where import WherePanel
+from .where_next import WhereNextPanel
 
 VERBS = {
     "train": "Fine-tuning",
@@ -76,7 +76,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             lambda: controller.segment.shown,
         )
         self.pairs = PairsPanel(viewer, controller.pairs, self.start.card, self._on_add)
-        self.where = WherePanel(self.image, controller.pairs)
+        self.where = WhereNextPanel(self.image, controller.pairs)
         self.settings = SettingsPanel(controller.backend.settings())
         self.preview = QCheckBox("Show what it sees as it learns")
         self.device = QLabel()

@@ -10,12 +10,12 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...engine.errors import InputError
 from ..annotating.pairs import PairList
-from ..annotating.regions import Query
+from ..annotating.where_next import Query
 from ..image_panel import ImagePanel
 from ..scale_field import Scale
 
 
-class WherePanel(QWidget):  # type: ignore[misc]
+class WhereNextPanel(QWidget):  # type: ignore[misc]
     """Asks for the next place. ``failed`` carries why that is not possible."""
 
     failed = Signal(object)

@@ -14,9 +14,9 @@ from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import Progress, run
 from napari_sa2net.gui import compat
-from napari_sa2net.gui.annotating import regions as annotation_regions
+from napari_sa2net.gui.annotating import where_next
 from napari_sa2net.gui.annotating.layers import new_annotation
-from napari_sa2net.gui.annotating.regions import Query, WhereNext
+from napari_sa2net.gui.annotating.where_next import Query, WhereNext
 from napari_sa2net.gui.layers import read_image
 from napari_sa2net.gui.regions import current_plane
 from napari_sa2net.gui.segmenting.backend import Ran, Request
@@ -163,7 +163,7 @@ def test_a_result_that_is_there_spares_the_network(viewer: Any) -> None:
 def test_of_a_large_plane_the_part_in_view(
     viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(annotation_regions, "MOST", 300)
+    monkeypatch.setattr(where_next, "MOST", 300)
     window = Window(viewer, bright((1000, 1000), (700, 700)), "YX")
     compat.move_to(viewer, (650.0, 650.0))
     compat.camera(viewer).zoom = 4.0

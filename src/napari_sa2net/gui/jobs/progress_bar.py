@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from .jobs.state import JobState
-from .wrapping import WrappedLabel
+from ..wrapping import WrappedLabel
+from .state import JobState
 
 
 class JobProgress(QWidget):  # type: ignore[misc]
