@@ -347,6 +347,8 @@ def test_models_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().out
     assert "boundary" in told
     assert "CC0" in told
+    assert re.search(r"^status: +bundled", told, re.M)
+    assert re.search(r"^minimum size: +\d+ pixels at the model's scale$", told, re.M)
 
 
 def test_an_imported_model_can_be_used(

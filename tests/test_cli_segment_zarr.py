@@ -156,7 +156,7 @@ def test_a_result_is_of_one_image(
 ) -> None:
     other = write_image(tmp_path / "other.ome.tif", IMAGE, "YXC")
     assert main(["segment", str(image_file), str(other), "-o", str(tmp_path / "out.zarr")]) == 2
-    assert "2 are given: give a folder" in capsys.readouterr().err
+    assert "2 were given: give a folder" in capsys.readouterr().err
 
 
 def test_the_image_is_never_replaced(tmp_path: Path, tiny_model: Any) -> None:

@@ -172,7 +172,7 @@ def test_a_finished_training_gives_its_result_again(
         run(fine_tune([pair], tiny_model, settings, state=tmp_path / "a"))
     delete_state(tmp_path / "a")
     assert not list_states(tmp_path)
-    with pytest.raises(TrainingError, match="Train anew"):
+    with pytest.raises(TrainingError, match="Start a new one"):
         run(resume(tmp_path / "a"))
 
 
