@@ -75,7 +75,7 @@ def read_any(path: Path, device: str = "cpu") -> Model:
 
 def _released(path: Path, digest: str) -> ModelEntry | None:
     """Put a released file where a download would have put it."""
-    card = next((c for c in read_registry().cards if c.sha256.lower() == digest), None)
+    card = next((c for c in read_registry() if c.sha256.lower() == digest), None)
     if card is None:
         return None
     entry = find_model(card.name)
