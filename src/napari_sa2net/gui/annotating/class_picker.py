@@ -24,7 +24,7 @@ COLUMNS = 3
 SWATCH = 14
 
 PICKED = "QPushButton:checked { border: 2px solid palette(text); }"
-"""napari's theme does not show which of the classes is taken up."""
+"""napari's theme fills the class that is taken up; the frame shows it without colours too."""
 
 
 class ClassPicker(QWidget):  # type: ignore[misc]
