@@ -35,7 +35,7 @@ FORBIDDEN = {
 }
 
 # Within the engine imports go down this list only (a module not named is in the middle).
-BOTTOM = frozenset({"errors", "events", "network"})
+BOTTOM = frozenset({"errors", "events", "network", "operators"})
 TOP = frozenset({"inference", "training", "evaluation", "options"})
 
 

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from napari_sa2net.engine import network as network_module
+from napari_sa2net.engine import operators
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.network import SA2Net
 
@@ -140,7 +141,8 @@ def test_an_apple_gpu_gets_the_channels_first_and_computes_the_same(network, mon
     x = torch.rand(2, 3, 32, 48)
     with _Layouts() as elsewhere:
         expected, slopes = _learn(network, x)
-    monkeypatch.setattr(network_module, "_on_apple", lambda tensor: True)
+    for module in (network_module, operators):
+        monkeypatch.setattr(module, "on_apple", lambda tensor: True)
     with _Layouts() as there:
         stages, found = _learn(network, x)
     assert not all(elsewhere.first)

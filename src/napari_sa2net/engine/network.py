@@ -13,7 +13,6 @@ output of the decoder at scale ``i``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,6 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
+from .operators import (
+    ChannelLayerNorm,
+    PointwiseConv,
+    depthwise,
+    depthwise_on_upsampled,
+    on_apple,
+    pointwise,
+    resize,
+    take_channels,
+)
 
 STRIDE = 16
 """Height and width of an input must be multiples of this many pixels."""
@@ -38,19 +47,6 @@ class Explanation(NamedTuple):
     """The attention map ψ of each AuA, in [0, 1]: four tensors (B, 1, H, W), finest first."""
     gates: list[Tensor]
     """The global scale attention's gate of each scale: four tensors (B, 1, H, W), finest first."""
-
-
-def _on_apple(x: Tensor) -> bool:
-    return x.device.type == "mps"
-
-
-def _channels_first(x: Tensor) -> bool:
-    """Tell whether the channels must stay the first of an image's axes in memory.
-
-    Programs that read an ONNX file have them first, and would move them. Apple's backend has had
-    wrong gradients and wrong convolutions with channels last (PyTorch issues 175189, 180984).
-    """
-    return _on_apple(x) or bool(torch.onnx.is_in_onnx_export())
 
 
 class ConvBNReLU(nn.Module):
@@ -72,52 +68,6 @@ class DoubleConv(nn.Sequential):
         super().__init__(
             ConvBNReLU(in_channels, out_channels), ConvBNReLU(out_channels, out_channels)
         )
-
-
-class ChannelLayerNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel of a (B, C, H, W) tensor."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if _channels_first(x):  # torch's own operator needs them last
-            centred = x - x.mean(1, keepdim=True)
-            deviation = torch.sqrt((centred * centred).mean(1, keepdim=True) + self.eps)
-            scale, shift = self.weight[:, None, None], self.bias[:, None, None]
-            return centred * torch.reciprocal(deviation) * scale + shift
-        # A channels-last tensor is already laid out as (B, H, W, C): the permutes are views.
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class PointwiseConv(nn.Conv2d):
-    """Convolution 1×1, computed as a matrix product over the channels.
-
-    On a channels-last tensor the permutes are views, and the gradient of the product is
-    several times faster on a CPU than that of the convolution.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _pointwise(x, self.weight.flatten(1), self.bias)
-
-
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if _channels_first(x):  # a matrix product needs them last
-        return F.conv2d(x, weight[:, :, None, None], bias)
-    return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
-
-
-def _depthwise(channels: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
-
-
-def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 class Encoder(nn.Module):
@@ -152,8 +102,8 @@ class LocalScaleAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.project_in = PointwiseConv(channels, 4 * channels)
-        self.dwconv3x3 = _depthwise(4 * channels, 3)
-        self.dwconv5x5 = _depthwise(4 * channels, 5)
+        self.dwconv3x3 = depthwise(4 * channels, 3)
+        self.dwconv5x5 = depthwise(4 * channels, 5)
         self.project_out = PointwiseConv(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,14 +121,16 @@ class GlobalScaleAttention(nn.Module):
         self.channels = channels
         self.norm = nn.BatchNorm2d(STAGES * channels)
         self.conv = nn.Conv2d(STAGES * channels, channels + STAGES, 3, padding=1)
-        self.qconv = _depthwise(channels, 5)
+        self.qconv = depthwise(channels, 5)
 
-    def forward(self, scales: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the shared map (B, c, h, w) and the four gates (B, 4, h, w)."""
+    def forward(self, scales: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the shared map (B, c, h, w) and the four gates, each to be multiplied with it."""
+        c = self.channels
         u = F.gelu(self.conv(self.norm(torch.cat(scales, 1))))  # (B, c + 4, h, w)
-        shared, gates = u.split([self.channels, STAGES], dim=1)
-        if _on_apple(u):  # whose convolutions have misread parts of a tensor's channels
+        shared = take_channels(u, 0, c)
+        if on_apple(u):  # whose convolutions have misread parts of a tensor's channels
             shared = shared.contiguous()
+        gates = [take_channels(u, c + i, repeat=c) for i in range(STAGES)]
         return F.gelu(self.qconv(shared)), gates
 
 
@@ -188,7 +140,7 @@ class ScaleMLP(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = ChannelLayerNorm(channels)
-        self.pos = _depthwise(channels, 3)
+        self.pos = depthwise(channels, 3)
         self.fc1 = PointwiseConv(channels, 4 * channels)
         self.fc2 = PointwiseConv(4 * channels, channels)
 
@@ -213,20 +165,21 @@ class ScaleAwareAttention(nn.Module):
         self.mlp = nn.ModuleList(ScaleMLP(c) for _ in range(STAGES))
         self.out = nn.ModuleList(nn.Conv2d(c, c * 2**i, 3, padding=1) for i in range(STAGES))
 
-    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Return O1..O4 (B, C_i, H/2^(i-1), W/2^(i-1)) and the gates (B, 4, H/4, W/4)."""
-        size = tuple(features[2].shape[-2:])
+    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return O1..O4 (B, C_i, H/2^(i-1), W/2^(i-1)) and four gates (B, 1, H/4, W/4)."""
         local = [
-            attend(_resize(f, size))
-            for attend, f in zip(self.local_attention, features, strict=True)
+            attend(resize(feature, level - 2))
+            for level, (attend, feature) in enumerate(
+                zip(self.local_attention, features, strict=True)
+            )
         ]
         shared, gates = self.global_attention(local)
         outputs = []
-        for i, feature in enumerate(features):
-            gated = local[i] * (gates[:, i : i + 1] * shared)
-            x = _resize(gated, tuple(feature.shape[-2:])) + feature
-            outputs.append(self.out[i](self.mlp[i](x)))
-        return outputs, gates
+        for level, feature in enumerate(features):
+            gated = local[level] * (gates[level] * shared)
+            x = resize(gated, 2 - level) + feature
+            outputs.append(self.out[level](self.mlp[level](x)))
+        return outputs, [gate[:, :1] for gate in gates]
 
 
 class AdaptiveUpAttention(nn.Module):
@@ -239,8 +192,8 @@ class AdaptiveUpAttention(nn.Module):
         super().__init__()
         self.norm = ChannelLayerNorm(channels)
         self.up_proj = PointwiseConv(channels, channels)
-        self.up_dwconv = _depthwise(channels, 11)
-        self.skip_dwconv = _depthwise(channels, 5)
+        self.up_dwconv = depthwise(channels, 11)
+        self.skip_dwconv = depthwise(channels, 5)
         self.psi_conv = PointwiseConv(2 * channels, 1)
         self.psi_norm = nn.BatchNorm2d(1)
         self.proj = nn.Conv2d(channels, channels, 3, padding=1)
@@ -258,39 +211,12 @@ class AdaptiveUpAttention(nn.Module):
         # The 1×1 convolution of a concatenation is the sum of two 1×1 convolutions. What comes
         # from below is brought to full size as the one channel it ends as.
         w_g, w_o = self.psi_conv.weight.flatten(1).chunk(2, dim=1)
-        height, width = g.shape[-2:]
-        parts = [
-            _pointwise(F.gelu(part), w_g)
-            for part in (
-                F.conv2d(g, kernel, self.up_dwconv.bias, padding=3, groups=self.up_dwconv.groups)[
-                    :, :, row : row + height, column : column + width
-                ]
-                for row, column, kernel in parity_kernels(self.up_dwconv.weight)
-            )
-        ]
-        psi = F.pixel_shuffle(torch.cat(parts, 1), 2) + _pointwise(
+        parts = [pointwise(F.gelu(part), w_g) for part in depthwise_on_upsampled(g, self.up_dwconv)]
+        psi = F.pixel_shuffle(torch.cat(parts, 1), 2) + pointwise(
             F.gelu(o), w_o, self.psi_conv.bias
         )
         psi = torch.sigmoid(self.psi_norm(psi))  # (B, 1, h, w)
         return self.blocks(self.proj(psi * o) + skip), psi
-
-
-def parity_kernels(weight: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-    """Split an 11×11 kernel on a nearest-upsampled map into four 6×6 ones on the map itself.
-
-    An output pixel of row ``2 i + row`` and column ``2 j + column`` meets each pixel of the map
-    below several times; the weights it is met with are summed.
-
-    Yields
-    ------
-    tuple
-        ``row`` and ``column``, 0 or 1, and a kernel (..., 6, 6). With a padding of 3, its result
-        (h + 1, w + 1) has the wanted pixels (h, w) from ``row`` and ``column`` on.
-    """
-    for row, column in itertools.product((0, 1), repeat=2):
-        # Even pixels start at the second of two equal ones, odd ones at the first.
-        padded = F.pad(weight, (1 - column, column, 1 - row, row))
-        yield row, column, padded.unflatten(-1, (6, 2)).sum(-1).unflatten(-2, (6, 2)).sum(-2)
 
 
 class SA2Net(nn.Module):
@@ -354,26 +280,26 @@ class SA2Net(nn.Module):
     def explain(self, x: Tensor) -> Explanation:
         """Return the logits together with the attention maps and gates behind them."""
         logits, attention, gates = self._run(x)
-        size = (x.shape[-2], x.shape[-1])
         return Explanation(
             logits,
-            [_resize(psi, size) for psi in attention],
-            [_resize(gate, size) for gate in gates.split(1, dim=1)],
+            [resize(psi, level) for level, psi in enumerate(attention)],
+            [resize(gate, 2) for gate in gates],
         )
 
-    def _run(self, x: Tensor, outputs: int = STAGES) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def _run(
+        self, x: Tensor, outputs: int = STAGES
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Return the logits of the ``outputs`` finest stages, ψ of all stages, and the gates."""
         self._check(x)
         features, deep = self.encoder(x)
         skips, gates = self.attention(features)
-        size = (x.shape[-2], x.shape[-1])
         logits: list[Tensor] = []
         attention: list[Tensor] = []
         for i in reversed(range(STAGES)):
             deep, psi = self.decoder[i](deep, skips[i])
             if i < outputs:
                 # A 1×1 head commutes with the bilinear resize and is cheaper before it.
-                logits.insert(0, _resize(self.heads[i](deep), size))
+                logits.insert(0, resize(self.heads[i](deep), i))
             attention.insert(0, psi)
         return logits, attention, gates
 
