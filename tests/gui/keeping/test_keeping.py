@@ -17,7 +17,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.testing import assert_allclose, assert_array_equal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_sa2net.engine import paintings
 from napari_sa2net.engine.cards import ClassInfo, ModelCard
@@ -721,6 +721,27 @@ def test_in_a_real_window(
     qtbot.waitUntil(lambda: bool(list_kept(tmp_path)), timeout=20_000)
     assert list_kept(tmp_path)[0].pixels == pixels
     qtbot.waitUntil(lambda: not saving_threads(), timeout=20_000)
+
+
+def test_a_painting_that_is_left_while_the_panel_is_open_needs_no_scrolling(
+    viewer: ViewerModel, kept_by: Callable[..., Any], qtbot: Any
+) -> None:
+    """Under a style like napari's, which gives the list a border."""
+    window = QWidget()
+    window.setStyleSheet("QScrollArea { border: 1px solid black; } QPushButton { padding: 12px; }")
+    shown = KeptPanel(kept_by(viewer))
+    QVBoxLayout(window).addWidget(shown)
+    qtbot.addWidget(window)
+    window.resize(330, 600)
+    window.show()
+    qtbot.waitExposed(window)
+    layer = annotate(viewer)
+    layer.paint((5, 5), 2)
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: len(shown.offered) == 1, timeout=20_000)
+    (button,) = [one for one in shown.findChildren(QPushButton) if one.text() == "Restore"]
+    qtbot.waitUntil(lambda: not button.visibleRegion().isEmpty())
+    assert shown._scroll.verticalScrollBar().maximum() == 0
 
 
 def test_paintings_that_make_room_are_told(

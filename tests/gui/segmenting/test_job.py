@@ -39,6 +39,7 @@ def test_clock_starts_again_with_another_kind_of_work() -> None:
 
 def test_words() -> None:
     assert progress_text(Progress(2, 8), 61.0) == "tile 2 of 8, about 1 min left"
+    assert progress_text(Progress(0, 1), None) == "1 tile"
     assert progress_text(Progress(1_000_000, 5_000_000, "byte"), None) == "1.0 MB of 5.0 MB"
     assert time_text(0.1) == "1 s"
     assert time_text(7200) == "2.0 h"

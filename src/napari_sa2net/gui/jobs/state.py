@@ -101,7 +101,7 @@ def progress_text(progress: Progress, left: float | None) -> str:
     elif progress.total > 1:
         text = f"{progress.unit} {progress.done} of {progress.total}"
     else:
-        text = progress.text or progress.unit
+        text = progress.text or f"1 {progress.unit}"
     return text if left is None else f"{text}, about {time_text(left)} left"
 
 

@@ -92,7 +92,8 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         self.title.setText(f"<b>{what} left</b> and can be restored:")
         shown = heights[:MOST]
         gaps = self._rows.spacing() * max(0, len(shown) - 1)
-        self._scroll.setFixedHeight(sum(shown) + gaps)
+        borders = 2 * self._scroll.frameWidth()
+        self._scroll.setFixedHeight(sum(shown) + gaps + borders)
         self.title.setVisible(count > 0)
         self._scroll.setVisible(count > 0)
 
