@@ -49,6 +49,15 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.delenv("NAPARI_SA2NET_WEIGHTS_URL", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def no_kept_sessions() -> Iterator[None]:
+    """Let each test get its networks ready itself."""
+    yield
+    module = sys.modules.get("napari_sa2net.engine.execution.onnx_runtime")
+    if module is not None:
+        module.forget_sessions()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of data sets that are too big for the repository, or skip the test.

@@ -168,6 +168,9 @@ class Predictor:
 
     def close(self) -> None:
         """Free the copies of the network and the device's memory."""
+        for made in self._backends.values():
+            for backend in made:
+                backend.rest()
         self._backends.clear()
         free_memory(self.plan.device)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sa2net.engine.errors import DeviceError, InputError
+from napari_sa2net.engine.events import run
 from napari_sa2net.engine.execution import backends, graphs, onnx_runtime
 from napari_sa2net.engine.execution.backends import make_backend
 from napari_sa2net.engine.execution.folding import folded
@@ -19,6 +23,7 @@ from napari_sa2net.engine.execution.onnx_runtime import OnnxBackend
 from napari_sa2net.engine.execution.pytorch import TorchBackend
 from napari_sa2net.engine.folders import cache_folder
 from napari_sa2net.engine.network import SA2Net
+from napari_sa2net.engine.prediction import Plan, Predictor
 
 TOLERANCE = 1e-4
 
@@ -86,9 +91,9 @@ def test_in_training_too_the_network_is_that_of_the_formulas(bench: Any) -> None
     """Stages and gradients, at batch statistics."""
     net, x = network().double().train(), torch.from_numpy(tiles()).double()
     found = []
-    for run in (net, bench("literal").Literal(net)):
+    for computed in (net, bench("literal").Literal(net)):
         net.zero_grad()
-        stages = run(x)
+        stages = computed(x)
         sum(stage.square().mean() for stage in stages).backward()
         found.append([*stages, *(p.grad for p in net.parameters())])
     for own, expected in zip(*found, strict=True):
@@ -137,6 +142,65 @@ def test_a_broken_onnxruntime_is_done_without(
     assert "going on with PyTorch" in caplog.text
     with pytest.raises(ImportError):
         make_backend(network(), "cpu", False, "onnxruntime")
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list that grows with each session that is made."""
+    made: list[bool] = []
+    new = onnx_runtime._new_session
+
+    def counted(net: SA2Net, everything: bool, threads: int) -> Any:
+        made.append(everything)
+        return new(net, everything, threads)
+
+    monkeypatch.setattr(onnx_runtime, "_new_session", counted)
+    return made
+
+
+def test_a_session_is_kept_for_the_weights_it_was_made_of(sessions: list[bool]) -> None:
+    net, x = network(), tiles()
+    before = OnnxBackend(net, False).maps(x)
+    np.testing.assert_array_equal(OnnxBackend(network(), False).maps(x), before)
+    assert sessions == [False]
+    OnnxBackend(net, True)
+    assert sessions == [False, True]
+    net.heads[0].bias.data[0] += 1  # in a way that PyTorch does not take note of
+    np.testing.assert_allclose(
+        OnnxBackend(net, False).maps(x), TorchBackend(net, "cpu", False).maps(x), atol=TOLERANCE
+    )
+    assert sessions == [False, True, False]
+
+
+def test_sessions_are_kept_up_to_a_size_those_used_last(
+    sessions: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nets = [network(seed) for seed in range(3)]
+    size = sum(value.nbytes for value in nets[0].state_dict().values())
+    monkeypatch.setattr(onnx_runtime, "KEPT", 2 * size)
+    for number in (0, 1, 0, 2, 0):
+        OnnxBackend(nets[number], False)
+    assert len(sessions) == 3
+    OnnxBackend(nets[1], False)
+    assert len(sessions) == 4
+    monkeypatch.setattr(onnx_runtime, "KEPT", size - 1)
+    for _ in range(2):
+        found = OnnxBackend(network(7), False).maps(tiles())
+    assert found.shape == (2, 3, 48, 80)
+    assert len(sessions) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's memory from /proc")
+def test_what_is_kept_does_not_keep_the_memory_of_tiles() -> None:
+    def megabytes() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+    predictor = Predictor(network(width=16), Plan("cpu", 1, 512, 0, 0, backend="onnxruntime"))
+    run(predictor.plane(tiles(1, 512, 512)[0], 0))
+    taken = megabytes()
+    predictor.close()
+    assert megabytes() < taken - 100
 
 
 @pytest.mark.parametrize(
@@ -194,6 +258,7 @@ def test_a_graph_that_was_cut_short_is_made_again(content: bytes) -> None:
     (path,) = (cache_folder() / "graphs").iterdir()
     whole = path.read_bytes()
     path.write_bytes(content)
+    onnx_runtime.forget_sessions()
     graphs._graph.cache_clear()
     np.testing.assert_array_equal(OnnxBackend(network(), False).maps(tiles()), expected)
     assert len(path.read_bytes()) == len(whole)

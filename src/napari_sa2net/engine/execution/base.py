@@ -21,6 +21,10 @@ class Backend(ABC):
         """Whether it computes in half precision."""
         return False
 
+    def rest(self) -> None:
+        """Give back what memory it needs for tiles only; it can go on afterwards."""
+        return
+
     @abstractmethod
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps (B, maps, H, W), see :class:`.maps.Maps`, of tiles (B, C, H, W)."""

@@ -1,7 +1,16 @@
-"""A network in ONNX Runtime, on the CPU."""
+"""A network in ONNX Runtime, on the CPU.
+
+Getting a session ready takes a tenth of a second, as long as a small image does. Those that were
+used last are kept, without the memory that tiles take: for the next image of a folder or a script,
+and the next *Segment*.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -10,10 +19,22 @@ from numpy.typing import NDArray
 
 from ..devices import is_out_of_memory
 from ..errors import DeviceError
-from ..network import SA2Net
+from ..network import STRIDE, SA2Net
 from .base import Backend
 from .folding import folded
 from .graphs import INPUT, with_weights
+
+logger = logging.getLogger(__name__)
+
+KEPT = 64_000_000
+"""Bytes of weights, whose sessions are kept; a session takes some 100 MB beside them."""
+
+_Key = tuple[int, bool, str]
+
+_kept: OrderedDict[_Key, tuple[Any, int]] = OrderedDict()
+"""Sessions and the bytes of their weights, the one used last at the end."""
+
+_lock = threading.Lock()
 
 
 class OnnxBackend(Backend):
@@ -28,22 +49,28 @@ class OnnxBackend(Backend):
     """
 
     def __init__(self, network: SA2Net, everything: bool) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        options.enable_mem_pattern = False  # takes half as much again, and saves no time
-        self._session: Any = onnxruntime.InferenceSession(
-            with_weights(folded(network), everything),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        self._in_channels = network.in_channels
+        self._session = _session(network, everything)
 
     def maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps of tiles."""
+        return self._run(np.ascontiguousarray(x))
+
+    def rest(self) -> None:
+        """Give back the memory that tiles took."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            out: NDArray[np.float32] = self._session.run(None, {INPUT: np.ascontiguousarray(x)})[0]
+            # It is given back at the end of a run.
+            self._run(np.zeros((1, self._in_channels, STRIDE, STRIDE), np.float32), options)
+        except (DeviceError, MemoryError):
+            logger.warning("The memory of ONNX Runtime could not be freed", exc_info=True)
+
+    def _run(self, x: NDArray[np.float32], options: Any = None) -> NDArray[np.float32]:
+        try:
+            out: NDArray[np.float32] = self._session.run(None, {INPUT: x}, options)[0]
         except Exception as error:  # its own kinds, which are no RuntimeErrors
             if is_out_of_memory(RuntimeError(str(error))):
                 raise MemoryError(str(error)) from error
@@ -51,3 +78,47 @@ class OnnxBackend(Backend):
                 f"ONNX Runtime failed: {error}. Choose the backend torch, or uninstall onnxruntime."
             ) from error
         return out
+
+
+def forget_sessions() -> None:
+    """Keep none of the sessions any longer; who uses one still has it."""
+    with _lock:
+        _kept.clear()
+
+
+def _session(network: SA2Net, everything: bool) -> Any:
+    """Return a session for a network as it is now: the kept one, or a new one."""
+    threads = torch.get_num_threads()
+    key = threads, everything, _digest(network)
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key][0]
+    session = _new_session(network, everything, threads)
+    size = sum(value.nbytes for value in network.state_dict().values())
+    with _lock:
+        _kept[key] = session, size
+        while sum(bytes_ for _, bytes_ in _kept.values()) > KEPT:
+            _kept.popitem(last=False)
+    return session
+
+
+def _new_session(network: SA2Net, everything: bool, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # takes half as much again, and saves no time
+    return onnxruntime.InferenceSession(
+        with_weights(folded(network), everything), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _digest(network: SA2Net) -> str:
+    """Return a hash of the weights, some milliseconds for 5 MB: training changes them in place."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
