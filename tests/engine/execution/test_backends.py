@@ -172,22 +172,23 @@ def test_a_session_is_kept_for_the_weights_it_was_made_of(sessions: list[bool]) 
     assert sessions == [False, True, False]
 
 
-def test_sessions_are_kept_up_to_a_size_those_used_last(
-    sessions: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_two_sessions_used_last_are_kept(sessions: list[bool]) -> None:
     nets = [network(seed) for seed in range(3)]
-    size = sum(value.nbytes for value in nets[0].state_dict().values())
-    monkeypatch.setattr(onnx_runtime, "KEPT", 2 * size)
     for number in (0, 1, 0, 2, 0):
         OnnxBackend(nets[number], False)
     assert len(sessions) == 3
     OnnxBackend(nets[1], False)
     assert len(sessions) == 4
-    monkeypatch.setattr(onnx_runtime, "KEPT", size - 1)
+
+
+def test_a_session_of_a_large_network_is_not_kept(
+    sessions: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "LARGEST", 1000)
     for _ in range(2):
-        found = OnnxBackend(network(7), False).maps(tiles())
+        found = OnnxBackend(network(), False).maps(tiles())
     assert found.shape == (2, 3, 48, 80)
-    assert len(sessions) == 6
+    assert len(sessions) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the process's memory from /proc")

@@ -26,13 +26,16 @@ from .graphs import INPUT, with_weights
 
 logger = logging.getLogger(__name__)
 
-KEPT = 64_000_000
-"""Bytes of weights, whose sessions are kept; a session takes some 100 MB beside them."""
+KEPT = 2
+"""Sessions that are kept, as with and without maps; each takes some 100 MB."""
+
+LARGEST = 64_000_000
+"""Bytes of the weights above which a session is not kept."""
 
 _Key = tuple[int, bool, str]
 
-_kept: OrderedDict[_Key, tuple[Any, int]] = OrderedDict()
-"""Sessions and the bytes of their weights, the one used last at the end."""
+_kept: OrderedDict[_Key, Any] = OrderedDict()
+"""The session used last is at the end."""
 
 _lock = threading.Lock()
 
@@ -93,13 +96,13 @@ def _session(network: SA2Net, everything: bool) -> Any:
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
-            return _kept[key][0]
+            return _kept[key]
     session = _new_session(network, everything, threads)
-    size = sum(value.nbytes for value in network.state_dict().values())
-    with _lock:
-        _kept[key] = session, size
-        while sum(bytes_ for _, bytes_ in _kept.values()) > KEPT:
-            _kept.popitem(last=False)
+    if sum(value.nbytes for value in network.state_dict().values()) <= LARGEST:
+        with _lock:
+            _kept[key] = session
+            while len(_kept) > KEPT:
+                _kept.popitem(last=False)
     return session
 
 
