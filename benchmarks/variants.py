@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_sa2net.engine.network import STAGES, ConvBNReLU, DoubleConv, SA2Net
+from napari_sa2net.engine.operators import resize
 
 STAGE_WEIGHTS = (1.0,) * STAGES
 
@@ -35,9 +36,8 @@ class Variant:
 class OpenGates(nn.Module):
     """In place of global scale attention: every gate is one."""
 
-    def forward(self, scales: list[Tensor]) -> tuple[Tensor, Tensor]:
-        first = scales[0]
-        return torch.ones_like(first), first.new_ones(len(first), STAGES, *first.shape[-2:])
+    def forward(self, scales: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return torch.ones_like(scales[0]), _open(scales[0])
 
 
 class Concatenation(nn.Module):
@@ -53,14 +53,13 @@ class Concatenation(nn.Module):
         self.mix = ConvBNReLU(STAGES * c, c)
         self.out = nn.ModuleList(nn.Conv2d(2 * c, c * 2**i, 3, padding=1) for i in range(STAGES))
 
-    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        size = features[2].shape[-2:]
-        mixed = self.mix(torch.cat([_resize(f, size) for f in features], 1))
+    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        mixed = self.mix(torch.cat([resize(f, i - 2) for i, f in enumerate(features)], 1))
         outputs = [
-            out(torch.cat([_resize(mixed, f.shape[-2:]), f], 1))
-            for out, f in zip(self.out, features, strict=True)
+            out(torch.cat([resize(mixed, 2 - i), f], 1))
+            for i, (out, f) in enumerate(zip(self.out, features, strict=True))
         ]
-        return outputs, mixed.new_ones(len(mixed), STAGES, *size)
+        return outputs, _open(mixed)
 
 
 class PlainUp(nn.Module):
@@ -81,8 +80,9 @@ class PlainUp(nn.Module):
         return feature, torch.ones_like(feature[:, :1])
 
 
-def _resize(x: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+def _open(x: Tensor) -> list[Tensor]:
+    """Return a gate of ones for each scale, of the height and width of (B, C, H, W)."""
+    return [torch.ones_like(x[:, :1])] * STAGES
 
 
 def unchanged(network: SA2Net) -> None:
