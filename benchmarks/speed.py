@@ -108,11 +108,12 @@ def tile(widths: list[int], repeats: int) -> None:
     print(table(head, rows), flush=True)
 
 
-def plane(repeats: int) -> None:
-    """Compare an image with as many tiles of the network alone."""
+def plane(side: int, repeats: int) -> None:
+    """Compare an image of a side with as many tiles of 256² of the network alone."""
     sample = load_sample("fluorescence")
-    sides = [-(-2048 // side) for side in sample.shape]
-    image = np.tile(sample, sides)[:2048, :2048]
+    times = [-(-side // length) for length in sample.shape]
+    image = np.tile(sample, times)[:side, :side]
+    count = (side // 256) ** 2
     model = load_model("nuclei")
     channels = model.card.in_channels
     x = np.repeat(image[None, None, :256, :256].astype(np.float32) / 255, channels, axis=1)
@@ -121,7 +122,7 @@ def plane(repeats: int) -> None:
         backend = make_backend(model.network, "cpu", False, name)
 
         def alone(backend: Any = backend) -> None:
-            for _ in range(64):
+            for _ in range(count):
                 backend.maps(x)
 
         def whole(name: str = name) -> Any:
@@ -131,13 +132,14 @@ def plane(repeats: int) -> None:
         rows.append(
             (
                 name,
-                f"{seconds['alone']:.2f}",
-                f"{seconds['whole']:.2f}",
+                f"{seconds['alone']:.3f}",
+                f"{seconds['whole']:.3f}",
                 f"{seconds['whole'] / seconds['alone']:.2f}",
                 int(whole().labels.max()),
             )
         )
-    print(table(("run by", "64 tiles, s", "2048², s", "factor", "objects"), rows), flush=True)
+    head = ("run by", f"{count} tiles, s", f"{side}², s", "factor", "objects")
+    print(table(head, rows), flush=True)
 
 
 def step(repeats: int) -> None:
@@ -164,6 +166,7 @@ def step(repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 32, 16])
+    parser.add_argument("--side", type=int, default=2048, help="of the plane, 256 or more")
     parser.add_argument("--repeats", type=int, default=15)
     parts = ("tile", "plane", "step")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
@@ -172,7 +175,7 @@ def main() -> None:
     if "tile" in arguments.only:
         tile(arguments.widths, arguments.repeats)
     if "plane" in arguments.only:
-        plane(arguments.repeats)
+        plane(arguments.side, arguments.repeats)
     if "step" in arguments.only:
         step(arguments.repeats)
 

@@ -28,6 +28,18 @@ def test_tiles_of_all_backends_are_compared(speed: Any, capsys: pytest.CaptureFi
     assert found[0][5] == "1.0"
 
 
+def test_an_image_is_compared_with_as_many_tiles(
+    speed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speed.plane(256, 1)
+    out = capsys.readouterr().out
+    assert "1 tiles, s" in out
+    found = rows(out)
+    assert [row[0] for row in found] == ["torch", "onnxruntime"]
+    assert len({row[4] for row in found}) == 1
+    assert int(found[0][4]) > 10
+
+
 def test_a_training_step_is_compared(
     speed: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

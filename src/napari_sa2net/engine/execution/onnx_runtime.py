@@ -7,7 +7,6 @@ and the next *Segment*.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..devices import is_out_of_memory
 from ..errors import DeviceError
+from ..model_files import network_digest
 from ..network import STRIDE, SA2Net
 from .base import Backend
 from .folding import folded
@@ -92,7 +92,8 @@ def forget_sessions() -> None:
 def _session(network: SA2Net, everything: bool) -> Any:
     """Return a session for a network as it is now: the kept one, or a new one."""
     threads = torch.get_num_threads()
-    key = threads, everything, _digest(network)
+    # By the weights as they are: training changes them in place.
+    key = threads, everything, network_digest(network)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
@@ -116,12 +117,3 @@ def _new_session(network: SA2Net, everything: bool, threads: int) -> Any:
     return onnxruntime.InferenceSession(
         with_weights(folded(network), everything), options, providers=["CPUExecutionProvider"]
     )
-
-
-def _digest(network: SA2Net) -> str:
-    """Return a hash of the weights, some milliseconds for 5 MB: training changes them in place."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(f"{name} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
