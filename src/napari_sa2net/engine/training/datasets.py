@@ -21,15 +21,19 @@ from .whole import squeeze
 
 @dataclass(frozen=True)
 class DataSet:
-    """A folder with ``images/`` and ``masks/`` of the same names."""
+    """A folder with ``images/`` and masks of the same names, or images drawn for the purpose."""
 
     folder: str
+    """Its name; of images that are drawn, any."""
+    drawn: bool = False
+    """The images are drawn anew for each crop, see :mod:`.synthetic`; there is no folder."""
+    masks_folder: str = "masks"
     masks: Literal["instances", "classes", "foreground"] = "instances"
     """Whether a mask has a number for each object, or for each class, or anything above 0 where
     the only object class is."""
-    objects: int = 0
-    """In masks of classes: the class whose connected pieces are the objects. 0: the model
-    learns the classes themselves."""
+    objects: int | tuple[int, ...] = 0
+    """In masks of classes: the class, or classes, whose connected pieces are the objects. 0: the
+    model learns the classes themselves."""
     resize: int = 0
     """Side in pixels of the square that whole images are brought to before training, whatever
     their proportions, see :func:`squeeze`. 0: not at all."""
@@ -78,15 +82,15 @@ class DataSet:
         return self.zoom * size / card.pixel_size
 
 
-def image_pairs(folder: Path) -> list[tuple[Path, Path]]:
+def image_pairs(folder: Path, masks_folder: str = "masks") -> list[tuple[Path, Path]]:
     """Return the (image, mask) files of a data set folder, sorted by name."""
-    masks = {path.stem: path for path in _image_files(folder / "masks")}
+    masks = {path.stem: path for path in _image_files(folder / masks_folder)}
     images = sorted(_image_files(folder / "images"))
     pairs = [(path, masks[path.stem]) for path in images if path.stem in masks]
     if not pairs:
         raise TrainingError(
-            f"{folder} has no images with masks: it needs the folders images/ and masks/ with "
-            "files of the same names."
+            f"{folder} has no images with masks: it needs the folders images/ and {masks_folder}/ "
+            "with files of the same names."
         )
     return pairs
 
@@ -120,7 +124,7 @@ def read_pair(
     if dataset.masks == "foreground":
         labels = (labels > 0).astype(np.int32)
     if dataset.objects:
-        labels = label(labels == dataset.objects)
+        labels = _pieces(labels, dataset.objects)
     if dataset.resize:
         return squeeze(planes, labels, dataset.resize)
     if dataset.kind == "classes" and labels.max(initial=0) >= len(card.classes):
@@ -132,6 +136,15 @@ def read_pair(
     height, width = labels.shape
     shape = zoomed_shape((height, width), (zoom, zoom))
     return resample(planes.astype(np.float32), shape), rescale_labels(labels, shape)
+
+
+def _pieces(classes: NDArray[np.int32], objects: int | tuple[int, ...]) -> NDArray[np.int32]:
+    """Number the connected pieces of some classes; pieces of two classes never are one."""
+    out = np.zeros(classes.shape, np.int32)
+    for k in objects if isinstance(objects, tuple) else (objects,):
+        pieces = label(classes == k)
+        out = np.where(pieces > 0, pieces + out.max(), out).astype(np.int32)
+    return out
 
 
 def median_diameter(labels: NDArray[np.integer[Any]]) -> float:

@@ -13,6 +13,7 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..cards import build
@@ -27,7 +28,7 @@ from .datasets import DataSet, image_pairs, median_diameter, read_pair
 from .epochs import fit_epochs
 from .loop import fit
 from .ranks import Ranks, joined
-from .samples import Sample
+from .samples import Sample, redrawn
 from .settings import TrainingSettings
 
 
@@ -298,7 +299,11 @@ def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = Non
     """
     samples = []
     for dataset in recipe.datasets:
-        pairs = image_pairs(data / dataset.folder)
+        if dataset.drawn:
+            if names is None:
+                samples.append(_drawn(dataset, recipe))
+            continue
+        pairs = image_pairs(data / dataset.folder, dataset.masks_folder)
         pairs = [
             (image, mask)
             for image, mask in pairs
@@ -321,7 +326,21 @@ def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = Non
                     kind=dataset.kind,
                 )
             )
-    if not samples:
+    if all(sample.drawn for sample in samples):
         what = "to train on" if names is None else "of those that are held out"
         raise TrainingError(f"{data} has no image {what}: see the recipe {recipe.path}.")
     return samples
+
+
+def _drawn(dataset: DataSet, recipe: Recipe) -> Sample:
+    """Return the one sample of a set whose images are drawn for each crop."""
+    nothing = Sample(
+        image=np.zeros((1, 1, 1), np.float32),
+        labels=np.zeros((1, 1), np.int32),
+        name=dataset.folder,
+        weight=dataset.share,
+        dataset=dataset.folder,
+        drawn=True,
+    )
+    settings = recipe.training
+    return redrawn(nothing, settings.crop, settings.diameter, np.random.default_rng(settings.seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from .augment import Augmentation, crop, vary_intensity
 from .boundaries import BACKGROUND, BOUNDARY, boundary_classes
 from .losses import IGNORE, Target, of_two_classes
 from .settings import TrainingSettings
+from .synthetic import draw_scene
 
 LEAST_ERROR = 0.03
 """Added to the error by which samples are drawn, so that those that fit stay among them."""
@@ -55,6 +57,8 @@ class Sample:
     origin: tuple[int, int, int] = (0, 0, 0)
     """Number of the plane, and row and column of the first pixel in it, at working scale."""
     name: str = ""
+    drawn: bool = False
+    """Drawn anew for each crop: image and labels are an example."""
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -183,6 +187,8 @@ def cut_batch(
     crops = []
     for index, place in chosen:
         sample = samples[index]
+        if sample.drawn:
+            sample = redrawn(sample, settings.crop, settings.diameter, rng)
         zoom = 1.0
         if settings.diameter > 0 and sample.diameter > 0:
             zoom = (settings.diameter / sample.diameter) ** settings.diameter_pull
@@ -203,6 +209,19 @@ def cut_batch(
         torch.stack([k[1] if len(k) > 1 else ones for _, _, k in crops]) if weighted else None,
         torch.tensor([sample.merged for sample in drawn]),
     )
+
+
+def redrawn(sample: Sample, crop: int, diameter: float, rng: np.random.Generator) -> Sample:
+    """Return a drawn sample with another image, as large as a turned crop of it needs.
+
+    Parameters
+    ----------
+    diameter
+        Of the usual object in pixels; those of the image are up to 2.5 times smaller or larger.
+    """
+    size = (diameter or 22.0) * math.exp(rng.uniform(-1, 1) * math.log(2.5))
+    image, labels = draw_scene(rng, math.ceil(1.4 * crop), size)
+    return dataclasses.replace(sample, image=image, labels=labels)
 
 
 def _choose(
