@@ -1,4 +1,4 @@
-"""Images that are drawn: they are what they say, each time anew, and the same with the same seed."""
+"""Images that are drawn: they are what they say, always new, and the same with the same seed."""
 
 from __future__ import annotations
 
