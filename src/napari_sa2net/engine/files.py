@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,14 +18,15 @@ from .calibration import Calibration, sizes_yx
 from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
-    IMAGE_ENDINGS,
     PICTURE_ENDINGS,
     TIFF_ENDINGS,
     FileInfo,
     ImageFile,
+    at_home,
     ending_of,
-    is_zarr,
+    fitting,
     list_images,
+    obstacle,
     stem,
 )
 from .omezarr import read_zarr
@@ -66,15 +68,12 @@ def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
         If the file is missing, of an unknown kind, damaged, or needs a package that is not
         installed.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the spelling and the current folder.")
+    path = at_home(path)
+    problem = obstacle(path)
+    if problem:
+        raise InputError(problem)
     if path.is_dir():
-        if is_zarr(path):
-            return read_zarr(path)
-        raise InputError(
-            f"{path} is a folder without images that can be read ({', '.join(IMAGE_ENDINGS)})."
-        )
+        return read_zarr(path)
     ending = ending_of(path).lower()
     try:
         if ending in PICTURE_ENDINGS:
@@ -170,6 +169,8 @@ def ensure_folder(path: str | Path) -> None:
 
 
 def _not_writable(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path.name} is too long for a name here: choose a shorter one."
     return (
         f"{path} cannot be written ({error.strerror or error}): check that the folder is "
         "writable and the disk is not full, or choose another folder."
@@ -186,7 +187,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written; nothing is left behind then.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{fitting(path.name)}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
