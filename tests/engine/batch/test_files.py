@@ -502,3 +502,32 @@ def test_rois_are_written_too(go: Callable[..., BatchResult], tmp_path: Path) ->
     labels = np.asarray(read_image(tmp_path / "out" / "a_labels.ome.tif").array)
     found = roifile.roiread(tmp_path / "out" / "a_rois.zip")
     assert len(found) == labels.max() == 3
+
+
+@pytest.mark.parametrize(("axes", "position"), [("ZCYX", (0, 3, 0)), ("TCYX", (0, 0, 3)),
+                                                ("TZCYX", (0, 2, 3)), ("ZYX", (3, 0, 0))])  # fmt: skip
+def test_rois_of_a_hyperstack_lie_in_the_plane_of_their_object(
+    tmp_path: Path, tiny_model: Model, monkeypatch: pytest.MonkeyPatch, axes: str, position: Any
+) -> None:
+    roifile = pytest.importorskip("roifile")
+    sizes = {"T": 4, "Z": 5, "C": 2, "Y": 32, "X": 32}
+    values = np.zeros([sizes[letter] for letter in axes], np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", values, imagej=True, metadata={"axes": axes})
+
+    def one_object(image: Any, model: Model, options: SegmentOptions) -> Any:
+        stack = to_planes(image, options.axes, (0,)).stack
+        labels = np.zeros(stack.shape, np.int32)
+        at = {"Z": 1 if "T" in axes else 2, "T": 2}
+        labels[tuple(at.get(letter, slice(2, 9)) for letter in stack.axes)] = 1
+        yield Progress(1, 1, "tile")
+        return Segmentation(
+            labels, None, None, None, None, features(labels), stack.axes, model.card,
+            replace(options, labelling=model.card.labelling), "cpu", (0,), (1.0, 1.0),
+        )  # fmt: skip
+
+    monkeypatch.setattr(batch_files.inference, "segment", one_object)
+    batch = Batch(tmp_path / "out", ("rois",), "resume", {"channels": (0,)})
+    assert not run(segment_files([tmp_path / "x.tif"], tiny_model, batch)).failed
+    (roi,) = roifile.roiread(tmp_path / "out" / "x_rois.zip")
+    assert (roi.position, roi.z_position, roi.t_position) == position
+    assert roi.c_position == 0

@@ -77,6 +77,7 @@ def in_memory(path: Path, image: Any, model: Model, options: SegmentOptions) -> 
     result = run(segment(image, model, options))
     objects = objects_of(result)
     channels = channels_of(image, "TCYX", names=NAMES, region=options.region)
+    objects = replace(objects, channels=channels.in_imagej)
     table = run(measure(objects, channels, SIZES))
     return {
         "table": write_table(path / "memory.csv", table),
@@ -110,7 +111,8 @@ def contents(path: Path) -> list[Any]:
     from roifile import roiread
 
     found = [] if zipfile.ZipFile(path).testzip() else roiread(path)
-    return sorted((r.position, r.left, r.top, r.right, r.bottom, len(r.coordinates(multi=True)))
+    assert {r.position for r in found} <= {0}  # that of a hyperstack is along its axes
+    return sorted((r.t_position, r.left, r.top, r.right, r.bottom, len(r.coordinates(multi=True)))
                   for r in found)  # fmt: skip
 
 
