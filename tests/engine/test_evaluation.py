@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from napari_sa2net.engine.cards import ClassInfo
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.evaluation import evaluate, true_classes, true_labels
 from napari_sa2net.engine.events import Event, Message, Progress, run
+from napari_sa2net.engine.files import write_labels
 from napari_sa2net.engine.weights import Model, ModelCard
 
 
@@ -73,6 +75,34 @@ def test_counts_of_a_merged_pair(tiny_model: Any) -> None:
     assert row.average_precision == pytest.approx(2 / 3)
     strict = run(evaluate(result, truth, tiny_model, iou_threshold=0.7))
     assert strict.rows[0].average_precision == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("named", [None, "NFC", "NFD"])
+def test_names_are_alike_however_their_letters_are_written(
+    tmp_path: Path, tiny_model: Any, named: Literal["NFC", "NFD"] | None
+) -> None:
+    for folder, form in (("i", "NFC"), ("m", "NFD")):
+        for name in ("é", "über"):
+            path = tmp_path / folder / f"{unicodedata.normalize(form, name)}.tif"
+            write_labels(path, np.ones((32, 32), np.uint8), "YX")
+    names = None if named is None else [unicodedata.normalize(named, "é")]
+    events: list[Any] = []
+    found = run(evaluate(tmp_path / "i", tmp_path / "m", tiny_model, names=names), events.append)
+    assert [row.name for row in found.rows] == (["é", "über"] if named is None else ["é"])
+    assert not [event for event in events if "No image is called" in getattr(event, "text", "")]
+
+
+def test_a_mask_that_is_no_file_fails_alone(tmp_path: Path, tiny_model: Any) -> None:
+    for folder in "im":
+        for name in "ab":
+            write_labels(tmp_path / folder / f"{name}.tif", np.ones((32, 32), np.uint8), "YX")
+    (tmp_path / "m" / "a.tif").unlink()
+    (tmp_path / "m" / "a.tif").symlink_to(tmp_path / "gone.tif")
+    found = run(evaluate(tmp_path / "i", tmp_path / "m", tiny_model))
+    assert [row.name for row in found.rows] == ["b"]
+    ((name, reason),) = found.failed
+    assert name == "a"
+    assert "broken link" in reason
 
 
 @pytest.mark.usefixtures("echo")

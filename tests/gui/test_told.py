@@ -147,8 +147,8 @@ def test_outlines_of_a_hyperstack_are_on_all_its_channels(
     else:
         source = opened(viewer, path)
     image = read_image(source)
-    labels = np.zeros([1 if a == "C" else n for a, n in zip(image.layer_axes, source.data.shape)])
-    labels = labels.astype(np.int32)
+    sizes = zip(image.layer_axes, source.data.shape, strict=True)
+    labels = np.zeros([1 if letter == "C" else side for letter, side in sizes], np.int32)
     labels[1, ..., 3:8, 3:9] = 1
     note = make_note(Note("model"), image, "labels", "labels")
     layer = viewer.add_labels(labels, metadata={"napari-sa2net": note})

@@ -17,7 +17,7 @@ from . import inference, metrics
 from .errors import InputError, SA2NetError
 from .events import Event, Message, Progress
 from .files import ImageFile, read_image
-from .image_file import file_options
+from .image_file import file_options, obstacle, spelled_alike
 from .options import resolve_options
 from .pairing import by_name, of_paths
 from .weights import Member, Model, ModelCard
@@ -182,7 +182,7 @@ def evaluate(
         raise InputError(f"The IoU threshold must be above 0 and at most 1, not {iou_threshold}.")
     resolve_options(model.card, **dict(options or {}))  # wrong options fail before the work
     pairs = _pairs(images, masks, names)
-    unknown = set(names or ()) - {name for name, _, _ in pairs}
+    unknown = set(map(spelled_alike, names or ())) - {name for name, _, _ in pairs}
     if unknown:
         yield Message(f"No image is called {', '.join(sorted(unknown)[:5])}"
                       f"{' …' if len(unknown) > 5 else ''}: left out.")  # fmt: skip
@@ -332,13 +332,14 @@ def _pairs(images: Any, masks: Any, names: Sequence[str] | None) -> list[tuple[s
             raise InputError("There is no image to evaluate.")
         return [(f"image {i}", a, b) for i, (a, b) in enumerate(zip(first, second, strict=True))]
     pictures, truths = (by_name(x) for x in (images, masks))
-    for path in truths.values():
-        if not path.exists():
-            raise InputError(f"{path} does not exist: check the spelling and the current folder.")
+    if len(truths) == 1:  # a folder or a pattern that is none, else one of many that fails
+        problem = obstacle(next(iter(truths.values())))
+        if problem:
+            raise InputError(problem)
     if len(pictures) == len(truths) == 1 and names is None:
         (name, image), (mask,) = *pictures.items(), truths.values()
         return [(name, image, mask)]
-    chosen = None if names is None else set(names)
+    chosen = None if names is None else set(map(spelled_alike, names))
     wanted = [name for name in pictures if chosen is None or name in chosen]
     if not wanted:
         raise InputError("None of the images has one of the names that were asked for.")

@@ -118,8 +118,6 @@ def read_info(path: str | Path) -> FileInfo:
 
 
 def _read_picture(path: Path, numbers: bool) -> ImageFile:
-    from PIL import Image
-
     with path.open("rb") as file:
         head = file.read(26)
     if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16 and head[25] in (2, 4, 6):
@@ -127,9 +125,10 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
             f"{path.name} has 16 bits a colour, of which only 8 could be read from a PNG: save it "
             "as TIFF."
         )
-    with Image.open(path) as picture:
+    with _opened_picture(path, head) as picture:
         mode = picture.mode
-        if mode == "P" and numbers:
+        _check_memory(picture)
+        if mode in ("1", "P") and numbers:
             array = np.asarray(picture)
         elif mode in ("P", "PA"):  # what the numbers mean is in the palette
             has_alpha = mode == "PA" or "transparency" in picture.info
@@ -150,6 +149,34 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
         path=path,
         kind=kind,
     )
+
+
+def _opened_picture(path: Path, head: bytes) -> Any:
+    """Open a picture of any size: Pillow's own limit knows nothing of this computer's memory."""
+    from PIL import Image, JpegImagePlugin, PngImagePlugin
+
+    if head.startswith(b"\x89PNG"):
+        return PngImagePlugin.PngImageFile(path)
+    if head.startswith(b"\xff\xd8\xff"):
+        return JpegImagePlugin.JpegImageFile(path)
+    return Image.open(path)
+
+
+def _check_memory(picture: Any) -> None:
+    import psutil
+
+    width, height = picture.size
+    bands = len(picture.getbands())
+    sample = {"I": 4, "F": 4}.get(picture.mode, 2 if picture.mode.startswith("I;16") else 1)
+    # Pillow holds it beside the array, several bands as four.
+    needed = width * height * sample * (2 if bands == 1 else 4 + bands)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"{Path(picture.filename).name} has {width} × {height} pixels, for which "
+            f"{needed / 1e9:.1f} GB of memory are needed and {free / 1e9:.1f} GB are free: save it "
+            "as a tiled TIFF or as OME-Zarr, which are read part by part, or crop it."
+        )
 
 
 def ensure_folder(path: str | Path) -> None:

@@ -334,7 +334,9 @@ def test_a_folder_of_an_image_is_known_by_all_its_files(
     zarr = pytest.importorskip("zarr")
     for n, folder in enumerate("AB"):
         group = zarr.open_group(str(tmp_path / folder / "x.zarr"), mode="w", zarr_format=3)
-        datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}]
+        datasets = [
+            {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}
+        ]
         axes = [{"name": name, "type": "space"} for name in "yx"]
         group.attrs["ome"] = {
             "version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]
@@ -504,8 +506,10 @@ def test_rois_are_written_too(go: Callable[..., BatchResult], tmp_path: Path) ->
     assert len(found) == labels.max() == 3
 
 
-@pytest.mark.parametrize(("axes", "position"), [("ZCYX", (0, 3, 0)), ("TCYX", (0, 0, 3)),
-                                                ("TZCYX", (0, 2, 3)), ("ZYX", (3, 0, 0))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("axes", "position"),
+    [("ZCYX", (0, 3, 0)), ("TCYX", (0, 0, 3)), ("TZCYX", (0, 2, 3)), ("ZYX", (3, 0, 0))],
+)
 def test_rois_of_a_hyperstack_lie_in_the_plane_of_their_object(
     tmp_path: Path, tiny_model: Model, monkeypatch: pytest.MonkeyPatch, axes: str, position: Any
 ) -> None:
@@ -531,3 +535,24 @@ def test_rois_of_a_hyperstack_lie_in_the_plane_of_their_object(
     (roi,) = roifile.roiread(tmp_path / "out" / "x_rois.zip")
     assert (roi.position, roi.z_position, roi.t_position) == position
     assert roi.c_position == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has neither pipes nor /dev/zero")
+def test_a_batch_goes_on_past_what_is_no_image(tmp_path: Path, tiny_model: Model) -> None:
+    folder = tmp_path / "in"
+    good = image_of(folder / "z.tif", 0)
+    (folder / "broken.tif").symlink_to(folder / "gone.tif")
+    (folder / "loop.tif").symlink_to(folder / "loop.tif")
+    os.mkfifo(folder / "pipe.tif")
+    (folder / "zeros.tif").symlink_to("/dev/zero")
+    given = [Path(f"{'x' * 300}.tif"), Path("~nobody-of-this-name/y.tif"), folder]
+    found = into(tmp_path / "out", tiny_model, *given, existing="resume")
+    assert found.done == (good,)
+    assert [path.name[:6] for path, _ in found.failed] == [
+        "xxxxxx", "y.tif", "broken", "loop.t", "pipe.t", "zeros."]  # fmt: skip
+    assert not [reason for _, reason in found.failed if "Error" in reason]
+
+
+def test_the_home_folder_of_nobody_is_told_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(SA2NetError, match="home folder"):
+        Batch(Path("~nobody-of-this-name/out"))

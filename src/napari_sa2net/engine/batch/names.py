@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..image_file import fitting, spelled_alike, stem
 
+
 def output_names(paths: Sequence[Path]) -> list[str]:
     """Return a name for the results of each image, no two alike even where case is ignored.
 

@@ -59,7 +59,6 @@ class Record:
         ]
         return ", ".join(different)
 
-
     def other_image(self, earlier: Record) -> Origin | None:
         """Return the image of an earlier record, if that is another one than this record's.
 

@@ -44,8 +44,8 @@ def write_rois(
 
     Every object of a plane is a ROI: a polygon, or a composite one if it has holes or several
     parts. It carries the name of its class and its number, the class's colour, and its position
-    along Z and time, if the image has these axes; it is on all channels. An existing file is replaced, only when the
-    new one is complete.
+    along Z and time, if the image has these axes; it is on all channels. An existing file is
+    replaced, only when the new one is complete.
 
     Parameters
     ----------
