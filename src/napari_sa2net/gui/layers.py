@@ -7,6 +7,7 @@ read-only views, dask and zarr arrays stay lazy.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -267,6 +268,29 @@ def guess_layer_axes(layer: Any, shape: Sequence[int], *, rgb: bool = False) -> 
 def layer_id(layer: Layer) -> str:
     """Return napari's id of ``layer``, which renaming does not change."""
     return str(getattr(layer, "unique_id", ""))
+
+
+def look_of(layer: Any) -> str:
+    """Return by what the pixels of an image layer are known again, in another session too.
+
+    It is a hash of pixels all over the image; empty where they are not in memory.
+    """
+    data = layer.data[-1] if layer.multiscale else layer.data
+    if not isinstance(data, np.ndarray) or data.dtype.kind not in "buif" or not data.size:
+        return ""
+    most = {2: 64, 3: 16, 4: 8}.get(data.ndim, 6)
+    sample = data[tuple(slice(None, None, max(1, side // most)) for side in data.shape)]
+    content = np.ascontiguousarray(sample, dtype=np.float64).tobytes()
+    return hashlib.sha256(str(data.shape).encode() + content).hexdigest()[:20]
+
+
+def may_be(layer: Any, look: str, path: str | None = None) -> bool:
+    """Tell whether a layer may show the image that is known by its look, else by its file."""
+    now = look_of(layer) if look else ""
+    if now:
+        return now == look
+    mine = getattr(layer.source, "path", None)
+    return not path or mine is None or str(mine) == path
 
 
 def note_of(layer: Any) -> dict[str, Any] | None:
