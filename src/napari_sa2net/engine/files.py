@@ -195,9 +195,19 @@ def ensure_folder(path: str | Path) -> None:
         raise SA2NetError(_not_writable(path, error)) from error
 
 
+def check_length(path: Path, more: int = 0) -> None:
+    """Raise InputError if a file's name, ``more`` bytes longer, is longer than names can be."""
+    if len(os.fsencode(path.name)) + more > 255:
+        raise InputError(_too_long(path))
+
+
+def _too_long(path: Path) -> str:
+    return f"{path.name} is too long for a name: choose a shorter one."
+
+
 def _not_writable(path: Path, error: OSError) -> str:
     if error.errno == errno.ENAMETOOLONG:
-        return f"{path.name} is too long for a name here: choose a shorter one."
+        return _too_long(path)
     return (
         f"{path} cannot be written ({error.strerror or error}): check that the folder is "
         "writable and the disk is not full, or choose another folder."

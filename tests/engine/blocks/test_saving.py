@@ -387,6 +387,17 @@ def test_other_kinds_are_refused(
     assert not files_of(tmp_path)
 
 
+@pytest.mark.parametrize("length", [242, 300])  # the name fits, that of it in the making not
+def test_names_too_long_are_told_before_anything_is_made(
+    tmp_path: Path, image: NDArray[np.uint16], lively: Model, length: int
+) -> None:
+    work = segment_to_zarr(image, tmp_path / ("x" * (length - 5) + ".zarr"), lively, SMALL, BLOCKS,
+                           sizes=SIZES, save=("geojson",))  # fmt: skip
+    with pytest.raises(InputError, match="too long for a name"):
+        run(work)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rois_need_a_package_which_is_told_before_anything_is_made(
     tmp_path: Path, image: NDArray[np.uint16], lively: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
