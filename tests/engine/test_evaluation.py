@@ -266,3 +266,16 @@ def test_colours_of_a_mask_are_no_classes(tmp_path: Path, tiny_model: Any) -> No
     assert not remark
     with pytest.raises(InputError, match="which of them is which class"):
         true_classes(tmp_path / "colours.png", tiny_model.card)
+
+
+@pytest.mark.parametrize("which", ["image", "mask", "both"])
+def test_what_is_masked_does_not_count(tiny_model: Any, which: str) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    truth = np.zeros((64, 64), np.int32)
+    outside = np.zeros((64, 64), bool)
+    truth[:20, :20], outside[:30, :30] = 1, True
+    image: Any = np.ma.masked_array(values, outside) if which != "mask" else values
+    mask: Any = np.ma.masked_array(truth, outside) if which != "image" else truth
+    (row,) = run(evaluate(image, mask, tiny_model, options={"threshold": 0.99})).rows
+    assert (row.found, row.true) == (0, 0)
+    assert row.dice == 1

@@ -18,6 +18,7 @@ from .errors import InputError, SA2NetError
 from .events import Event, Message, Progress
 from .files import ImageFile, read_image
 from .image_file import file_options, obstacle, spelled_alike
+from .images import is_masked, to_planes
 from .options import resolve_options
 from .pairing import by_name, of_paths
 from .weights import Member, Model, ModelCard
@@ -238,6 +239,9 @@ def _row(
             if isinstance(event, Message):
                 yield event
     labels = result.labels
+    outside = np.ma.getmask(mask) | _outside(image, result)
+    if np.any(outside):
+        labels, truth = np.where(outside, 0, labels), np.where(outside, 0, truth)
     matches = metrics.match(labels, truth, iou_threshold)
     row = Row(
         name=name,
@@ -251,6 +255,19 @@ def _row(
     if of_objects or not _names_classes(truth, model.card):
         return row
     return _by_class(row, labels, truth, model.card)
+
+
+def _outside(image: Any, result: Any) -> NDArray[np.bool_] | np.bool_:
+    """Return which pixels of a result are masked in its image."""
+    if not is_masked(image):
+        return np.ma.nomask
+    options = result.options
+    planes = to_planes(image, options.axes, options.channels, result.card.in_channels,
+                       rgb=options.rgb, colour_order=result.card.colour_order)  # fmt: skip
+    outside = np.zeros(result.labels.shape, bool)
+    for number in range(len(planes)):
+        planes.stack.view(outside, number)[...] = planes.outside(number)
+    return outside
 
 
 def _by_class(
@@ -304,7 +321,7 @@ def _true_numbers(mask: Any) -> tuple[NDArray[np.int64], str]:
     file = (
         read_image(mask, numbers=True)
         if isinstance(mask, (str, Path))
-        else ImageFile(np.asarray(mask), "")
+        else ImageFile(np.ma.filled(mask, 0), "")
     )
     array = np.asarray(file.array)
     if file.rgb:

@@ -367,7 +367,8 @@ def _pixels(layer: Any) -> Any:
     """Return the full-resolution array of ``layer``; numpy as a read-only view."""
     data = layer.data[0] if layer.multiscale else layer.data
     if isinstance(data, np.ndarray):
-        data = data.view(np.ndarray)
+        # What is masked is not image, so a mask stays.
+        data = data.view(np.ma.MaskedArray if isinstance(data, np.ma.MaskedArray) else np.ndarray)
         data.flags.writeable = False
     return data
 
@@ -385,7 +386,8 @@ def _stack(arrays: list[Any]) -> Any:
     """Stack ``arrays`` of one shape along a new first axis, without filling the memory."""
     plain = all(isinstance(data, np.ndarray) for data in arrays)
     if plain and sum(data.nbytes for data in arrays) <= STACK_IN_MEMORY:
-        return np.stack(arrays)
+        masked = any(isinstance(data, np.ma.MaskedArray) for data in arrays)
+        return np.ma.stack(arrays) if masked else np.stack(arrays)
     from dask import array
 
     # One chunk a plane, so that reading a plane computes that plane only.

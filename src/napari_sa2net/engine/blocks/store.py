@@ -318,6 +318,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = 
         one, other = before.get(key), now.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             found += differences(one, other, f"{where}{key} ")
+        elif one != other and key == "fingerprint":
+            found.append("the image has other values")
         elif one != other:
             found.append(f"{where}{key} was {one}, now {other}")
     return found
