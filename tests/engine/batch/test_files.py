@@ -311,9 +311,24 @@ def test_replacing_the_result_of_another_image_is_told(
     into(tmp_path / "out", tiny_model, first, existing="replace")
     events: list[Event] = []
     into(tmp_path / "out", tiny_model, second, existing="replace", events=events.append)
-    warned = [e.text for e in events if isinstance(e, Message) and e.warning]
-    assert [text for text in warned if f"another image, {first}" in text]
+    assert isinstance(events[0], Message)
+    assert "are replaced: 001_labels.ome.tif" in events[0].text
+    assert str(first) in events[0].text
     assert len(into(tmp_path / "out", tiny_model, second, existing="resume").skipped) == 1
+
+
+@pytest.mark.parametrize("existing", ["resume", "keep"])
+def test_results_of_other_images_are_told_before_the_first_is_made(
+    twins: tuple[Path, Path], tmp_path: Path, tiny_model: Model, existing: Any
+) -> None:
+    first, second = twins
+    into(tmp_path / "out", tiny_model, first, existing=existing)
+    events: list[Event] = []
+    new = image_of(tmp_path / "B" / "000.tif", 5)
+    found = into(tmp_path / "out", tiny_model, new, second, existing=existing, events=events.append)
+    assert found.done == (new,)
+    assert isinstance(events[0], Message)
+    assert f"001_labels.ome.tif (of {first}, not {second})" in events[0].text
 
 
 def test_results_of_the_same_name_are_told_before_the_first_is_made(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -103,9 +104,7 @@ def segment_files(
     ensure_folder(batch.output)  # what cannot be written should fail now, not after an image
     paths = list_images(images, tuple(ENDINGS.values()))
     names = output_names(paths)
-    renamed = _renamed(paths, names)
-    if renamed:
-        yield Message(renamed)
+    yield from _tell_of_names(paths, names, batch, record)
     inputs = {_file_id(path): path for path in paths}
     result = BatchResult()
     for number, (path, name) in enumerate(zip(paths, names, strict=True), start=1):
@@ -132,16 +131,38 @@ def segment_files(
     return result
 
 
-def _renamed(paths: Sequence[Path], names: Sequence[str]) -> str:
-    """Say which results are not called as their images, or nothing."""
-    told = [f"{p} → {name}" for p, name in zip(paths, names, strict=True) if name != stem(p)]
-    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
-    if not told:
-        return ""
-    return (
-        "Images whose names are not theirs alone, or too long, have results called otherwise: "
-        f"{', '.join(told[:5])}{more}."
-    )
+def _tell_of_names(
+    paths: Sequence[Path], names: Sequence[str], batch: Batch, record: Record
+) -> Generator[Event, None, None]:
+    """Tell which results are not called as their images, and which are those of other images."""
+    renamed, taken = [], []
+    for path, name in zip(paths, names, strict=True):
+        if name != stem(path):
+            renamed.append(f"{path} → {name}")
+        labels = batch.output / f"{name}{ENDINGS['labels']}"
+        there = read_record(labels) if labels.is_file() else None
+        # Of the same file it is told in its turn; to look at all contents now would take long.
+        if there is None or there.image is None or there.image.is_at(path) or obstacle(path):
+            continue
+        with suppress(InputError):
+            other = replace(record, image=_origin(path, there)).other_image(there)
+            if other is not None:
+                taken.append(f"{labels.name} (of {other.path}, not {path})")
+    if renamed:
+        yield Message(
+            "Images whose names are not theirs alone, or too long, have results called otherwise: "
+            f"{_few(renamed)}."
+        )
+    if taken:
+        what = "are replaced" if batch.existing == "replace" else "stay as they are"
+        yield Message(
+            f"Results of other images of the same names in {batch.output} {what}: {_few(taken)}.",
+            warning=True,
+        )
+
+
+def _few(told: Sequence[str]) -> str:
+    return ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
@@ -249,8 +270,6 @@ def _one(
     before = "" if earlier is None else _before(path, targets["labels"], record, earlier)
     yield from write_results(result, image, targets, sizes=sizes, description=record.text())
     if earlier is not None and before:
-        if record.other_image(earlier) is not None:
-            yield Message(f"{targets['labels']} was a result {before} until now.", warning=True)
         left = [targets["labels"].with_name(_name_of(targets, kind)) for kind in earlier.saved]
         left = [path for path in left if path not in targets.values() and path.exists()]
         if left:

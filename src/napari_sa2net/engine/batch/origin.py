@@ -60,12 +60,12 @@ class Origin:
         """Return what ``asdict`` gave; None where an earlier version noted nothing."""
         if content is None:
             return None
-        numbers = (int(content[name]) for name in ("size", "modified", "changed"))
-        return cls(str(content["path"]), *numbers, digest=str(content["digest"]))
+        size, modified, changed = (int(content[n]) for n in ("size", "modified", "changed"))
+        return cls(str(content["path"]), size, modified, changed, str(content["digest"]))
 
-    def is_at(self, other: Origin) -> bool:
-        """Tell whether both are one file or folder, whatever it holds."""
-        return os.path.realpath(self.path) == os.path.realpath(other.path)
+    def is_at(self, path: str | Path) -> bool:
+        """Tell whether it was the file or folder at a path, whatever that holds now."""
+        return os.path.realpath(self.path) == os.path.realpath(path)
 
 
 def _files(path: Path) -> list[tuple[str, Path, int]]:

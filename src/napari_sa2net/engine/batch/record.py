@@ -65,7 +65,7 @@ class Record:
         One that was moved or copied is the same, and so is one whose content was replaced.
         """
         mine, other = self.image, earlier.image
-        if mine is None or other is None or mine.digest == other.digest or mine.is_at(other):
+        if mine is None or other is None or mine.digest == other.digest or other.is_at(mine.path):
             return None
         return other
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,9 +281,10 @@ class _Source:
             weights = np.ma.filled(self._part(self.weights, plane, window), 0).astype(np.float32)
             if not (np.isfinite(weights) & (weights >= 0)).all():
                 raise InputError(f"{self.who}: weights must be 0 or more, and finite.")
-        outside = self.preparation.planes.outside(plane, window)
-        outside = np.ma.getmask(raw) if outside is None else outside | np.ma.getmask(raw)
-        if np.any(outside):  # what is masked there counts for nothing
+        outside = np.ma.getmaskarray(raw)
+        of_image = self.preparation.planes.outside(plane, window)
+        outside = outside if of_image is None else outside | of_image
+        if outside.any():  # what is masked there counts for nothing
             if self.strokes:
                 values = np.where(outside, np.int32(IGNORE), values)
             else:
@@ -297,7 +298,7 @@ class _Source:
         where |= dict(zip("YX", window, strict=True))
         try:
             part = array[tuple(where[letter] for letter in self.stack.axes)]
-            part = np.asanyarray(part.compute() if is_dask(part) else part)
+            part = cast("NDArray[Any]", np.asanyarray(part.compute() if is_dask(part) else part))
         except Exception as error:  # a lazy array can raise anything at all
             if isinstance(error, MemoryError):
                 raise
