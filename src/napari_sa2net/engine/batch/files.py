@@ -215,7 +215,9 @@ def _is_done(
         return False
     other = record.other_image(earlier) if earlier is not None else None
     if other is not None:
-        raise InputError(f"{labels} is the result of another image, {other.path}: {ANOTHER}")
+        raise InputError(
+            f"{path}: {labels} is the result of another image, {other.path}: {ANOTHER}"
+        )
     if existing == "keep":
         raise InputError(f"{there[0]} exists already: choose to skip what is done, {INSTEAD}")
     if not labels.exists():
