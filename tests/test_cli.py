@@ -296,7 +296,7 @@ def test_images_of_one_name_do_not_meet(tmp_path: Path, model_file: str) -> None
         (["a/x.png", "a/y.png"], ["x", "y"]),
         (["a/x.png", "a/x.ome.tif"], ["x_png", "x_ome_tif"]),
         (["a/x.png", "b/X.png"], ["a_x", "b_X"]),
-        (["a/b/x.png", "c/b/x.png"], ["b_x_png", "b_x_png_2"]),
+        (["a/b/x.png", "c/b/x.png"], ["a_b_x", "c_b_x"]),
         (["a/x.png", "b/x.png", "c/a_x.png"], ["a_x", "b_x", "a_x_2"]),
     ],
 )

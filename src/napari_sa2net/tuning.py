@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Generator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -175,7 +176,7 @@ def _train(
     on_event: EventHandler | None,
 ) -> FineTuned:
     """Run a training; a folder that it made and left empty is removed if it fails."""
-    fresh = folder is not None and not folder.exists()
+    fresh = folder is not None and not os.path.lexists(folder)
     try:
         return drive(work, "Training", progress, on_event)
     except BaseException:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from napari_sa2net.engine.cards import ClassInfo
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.evaluation import evaluate, true_classes, true_labels
 from napari_sa2net.engine.events import Event, Message, Progress, run
+from napari_sa2net.engine.files import write_labels
 from napari_sa2net.engine.weights import Model, ModelCard
 
 
@@ -73,6 +75,34 @@ def test_counts_of_a_merged_pair(tiny_model: Any) -> None:
     assert row.average_precision == pytest.approx(2 / 3)
     strict = run(evaluate(result, truth, tiny_model, iou_threshold=0.7))
     assert strict.rows[0].average_precision == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("named", [None, "NFC", "NFD"])
+def test_names_are_alike_however_their_letters_are_written(
+    tmp_path: Path, tiny_model: Any, named: Literal["NFC", "NFD"] | None
+) -> None:
+    for folder, form in (("i", "NFC"), ("m", "NFD")):
+        for name in ("é", "über"):
+            path = tmp_path / folder / f"{unicodedata.normalize(form, name)}.tif"
+            write_labels(path, np.ones((32, 32), np.uint8), "YX")
+    names = None if named is None else [unicodedata.normalize(named, "é")]
+    events: list[Any] = []
+    found = run(evaluate(tmp_path / "i", tmp_path / "m", tiny_model, names=names), events.append)
+    assert [row.name for row in found.rows] == (["é", "über"] if named is None else ["é"])
+    assert not [event for event in events if "No image is called" in getattr(event, "text", "")]
+
+
+def test_a_mask_that_is_no_file_fails_alone(tmp_path: Path, tiny_model: Any) -> None:
+    for folder in "im":
+        for name in "ab":
+            write_labels(tmp_path / folder / f"{name}.tif", np.ones((32, 32), np.uint8), "YX")
+    (tmp_path / "m" / "a.tif").unlink()
+    (tmp_path / "m" / "a.tif").symlink_to(tmp_path / "gone.tif")
+    found = run(evaluate(tmp_path / "i", tmp_path / "m", tiny_model))
+    assert [row.name for row in found.rows] == ["b"]
+    ((name, reason),) = found.failed
+    assert name == "a"
+    assert "broken link" in reason
 
 
 @pytest.mark.usefixtures("echo")
@@ -236,3 +266,16 @@ def test_colours_of_a_mask_are_no_classes(tmp_path: Path, tiny_model: Any) -> No
     assert not remark
     with pytest.raises(InputError, match="which of them is which class"):
         true_classes(tmp_path / "colours.png", tiny_model.card)
+
+
+@pytest.mark.parametrize("which", ["image", "mask", "both"])
+def test_what_is_masked_does_not_count(tiny_model: Any, which: str) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    truth = np.zeros((64, 64), np.int32)
+    outside = np.zeros((64, 64), bool)
+    truth[:20, :20], outside[:30, :30] = 1, True
+    image: Any = np.ma.masked_array(values, outside) if which != "mask" else values
+    mask: Any = np.ma.masked_array(truth, outside) if which != "image" else truth
+    (row,) = run(evaluate(image, mask, tiny_model, options={"threshold": 0.99})).rows
+    assert (row.found, row.true) == (0, 0)
+    assert row.dice == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 import zlib
@@ -60,6 +61,81 @@ def test_what_does_not_exist_is_listed_and_fails_when_read(tmp_path: Path) -> No
             read_image(listed)
     with pytest.raises(InputError, match="without images"):
         read_image(list_images([tmp_path])[0])
+
+
+def odd(folder: Path) -> dict[str, tuple[str, str]]:
+    """Make what is no image of every kind; return a path each, and what is said of it."""
+    (folder / "broken.tif").symlink_to(folder / "gone.tif")
+    (folder / "loop.tif").symlink_to(folder / "loop.tif")
+    os.mkfifo(folder / "pipe.tif")
+    (folder / "zeros.tif").symlink_to("/dev/zero")
+    (folder / "part").mkdir()
+    return {
+        "broken link": (str(folder / "broken.tif"), "is a broken link: there is no .*gone.tif"),
+        "loop": (str(folder / "loop.tif"), "cannot be opened"),
+        "below a loop": (str(folder / "loop.tif" / "a.tif"), "cannot be opened"),
+        "pipe": (str(folder / "pipe.tif"), "is no file but a pipe"),
+        "device": (str(folder / "zeros.tif"), "is no file but a pipe, a socket or a device"),
+        "long": (str(folder / f"{'x' * 300}.tif"), "cannot be opened .*too long"),
+        "long pattern": (str(folder / f"{'x' * 300}*.tif"), "cannot be opened .*too long"),
+        "nobody": ("~nobody-of-this-name/a.tif", "does not exist"),
+        "null": (str(folder / "a\0b.tif"), "cannot be opened"),
+        "folder": (str(folder / "part"), "is a folder without images"),
+        "below a file": (str(Path(__file__) / "a.tif"), "does not exist"),
+    }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither pipes nor /dev/zero")
+def test_what_is_no_image_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    for path, said in odd(tmp_path).values():
+        (listed,) = list_images([path])
+        assert str(listed) == path
+        with pytest.raises(InputError, match=said):
+            read_image(listed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither pipes nor /dev/zero")
+def test_what_is_no_image_is_listed_of_a_folder_too(tmp_path: Path, grey: np.ndarray) -> None:
+    odd(tmp_path)
+    tifffile.imwrite(tmp_path / "a.tif", grey)
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    names = [path.name for path in list_images([tmp_path])]
+    assert names == ["a.tif", "broken.tif", "loop.tif", "pipe.tif", "zeros.tif"]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("x[1].tif", ["x[1].tif"]),  # there is such a file
+        ("x[12].tif", ["x1.tif", "x2.tif"]),
+        ("x[1]*.tif", ["x1.tif"]),
+        ("y[1]*.tif", ["y[1] a.tif", "y[1] b.tif"]),  # as a pattern it is none
+        ("plate[1]/*.tif", ["of plate[1].tif"]),
+        ("plate[1]", ["of plate[1].tif"]),
+        ("plate[12]/*.tif", ["of plate1.tif"]),
+        ("**/of plate[[]1].tif", ["of plate[1].tif"]),
+        ("z[[]1].tif", ["z[1].tif"]),
+    ],
+)
+def test_brackets_are_of_a_name_or_of_a_pattern(
+    tmp_path: Path, given: str, found: list[str]
+) -> None:
+    for name in ("x[1].tif", "x1.tif", "x2.tif", "y[1] a.tif", "y[1] b.tif", "z[1].tif"):
+        (tmp_path / name).touch()
+    for name in ("plate[1]", "plate1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of {name}.tif").touch()
+    assert [path.name for path in list_images([tmp_path / given])] == found
+
+
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, grey: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    tifffile.imwrite(tmp_path / "a.tif", grey)
+    assert list_images(["~/*.tif"]) == [tmp_path / "a.tif"]
+    np.testing.assert_array_equal(read_image("~/a.tif").array, grey)
 
 
 # --- TIFF --------------------------------------------------------------------------------------
@@ -417,6 +493,8 @@ def test_masks_are_read_as_numbers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(found) > 0, mask > 0)
         shown = np.asarray(read_image(tmp_path / name).array) > 0
         np.testing.assert_array_equal(shown, (mask == 0) if name == "white.tif" else (mask > 0))
+    Image.fromarray(mask).convert("1").save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "bits.png", numbers=True).array, mask > 0)
     colours = Image.fromarray(mask // 255 * 2, mode="P")
     colours.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
     colours.save(tmp_path / "classes.png")
@@ -450,3 +528,30 @@ def test_a_palette_of_8_bits_gives_8_bits(tmp_path: Path) -> None:
         array = read_image(tmp_path / "a.tif").array
         assert array.dtype == np.uint8
         np.testing.assert_array_equal(array, np.moveaxis(colours[:, numbers], 0, -1))
+
+
+# --- Large pictures -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [40, 10])  # Pillow warns above it, and fails above its double
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_picture_may_be_larger_than_pillow_likes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, most: int
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    values = np.full((6, 10), 90, np.uint8)
+    Image.fromarray(values).save(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"a.{ending}").array, values)
+
+
+def test_a_picture_that_memory_does_not_hold_is_refused(tmp_path: Path) -> None:
+    content = b""
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 2**30, 2**30, 8, 2, 0, 0, 0)),
+        (b"IDAT", b""),
+    ):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        content += struct.pack(">I", len(data)) + kind + data + check
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    with pytest.raises(InputError, match=r"bomb.png has 1073741824 × 1073741824 pixels.* free"):
+        read_image(tmp_path / "bomb.png")

@@ -273,3 +273,61 @@ def test_a_repeated_channel_is_normalised_like_any_other(method: Any) -> None:
         normalize(repeated, normalization, limits),
         normalize(repeated.copy(), normalization, limits),
     )
+
+
+# --- Shapes that are not known, and masks --------------------------------------------------------
+
+
+def test_dask_chunks_of_unknown_size_are_measured() -> None:
+    values = np.arange(7 * 6 * 5, dtype=np.uint16).reshape(7, 6, 5)
+    lazy = da.from_array(values, chunks=(2, 3, 5))
+    chosen = lazy[da.from_array(np.arange(7) % 2 == 0, chunks=2)]
+    assert np.isnan(chosen.shape[0])
+    planes = to_planes(chosen, "ZYX", in_channels=1)
+    assert planes.shape == (4, 6, 5)
+    np.testing.assert_array_equal(planes.read(3)[0], values[6])
+    assert np.isnan(chosen.shape[0])  # the caller's own is as it was
+
+
+def test_a_shape_that_cannot_be_computed_is_told() -> None:
+    def fail(block: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    lazy = da.ones((4, 4), chunks=2).map_blocks(fail, dtype=float, meta=np.empty((0, 0)))
+    lazy = lazy[lazy[:, 0] > 0]
+    with pytest.raises(InputError, match="not known and cannot be computed: the disk is gone"):
+        to_planes(lazy)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, bool])
+def test_what_is_masked_is_no_value_of_the_image(dtype: Any, lazy: bool) -> None:
+    values = np.random.default_rng(0).integers(0, 2, (3, 8, 9)).astype(dtype)
+    mask = np.zeros(values.shape, bool)
+    mask[1, 2:5, 3:6] = True
+    mask[2, 0, 0] = True
+    hidden = values.copy()
+    hidden[mask] = np.asarray(250, dtype)
+    masked: Any = np.ma.masked_array(hidden, mask)
+    masked = da.from_array(masked, chunks=(1, 4, 9)) if lazy else masked
+    planes = to_planes(masked, "CYX", in_channels=3)
+    assert planes.masked
+    for window in (None, (slice(1, 7), slice(2, 8))):
+        outside = planes.outside(0, window)
+        np.testing.assert_array_equal(outside, mask.any(axis=0)[window or ...])
+        read = planes.read(0, window)
+        expected = np.where(mask, values.min(), values).astype(np.float32)
+        np.testing.assert_array_equal(read, expected[(slice(None), *(window or ()))])
+    assert to_planes(values, "CYX", in_channels=3).outside(0) is None
+
+
+def test_percentiles_are_of_what_is_not_masked() -> None:
+    values = np.random.default_rng(0).random((2, 40, 50)).astype(np.float32)
+    outside = np.zeros((40, 50), bool)
+    outside[:, :30] = True
+    dirty = np.where(outside, np.float32(99), values)
+    expected = value_limits(values[:, :, 30:], Normalization())
+    found = value_limits(dirty, Normalization(), outside=outside)
+    np.testing.assert_allclose(found, expected)
+    nothing = value_limits(dirty, Normalization(), outside=np.ones((40, 50), bool))
+    assert nothing == [(0, 0)] * 2

@@ -27,6 +27,7 @@ from napari_sa2net.engine.inference import (
     relabel_steps,
     segment,
 )
+from napari_sa2net.engine.instances import label_plane
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.prediction import Plan
 from napari_sa2net.engine.segmentation import map_bytes
@@ -499,3 +500,63 @@ def test_all_maps_are_averaged_over_mirror_images() -> None:
     for name in ("stages", "attention", "disagreement"):
         one, other = (getattr(r, name).astype(np.float32) for r in (found, mirrored))
         assert np.abs(one - other[..., ::-1]).max() < 2e-3
+
+
+# --- Masked arrays ------------------------------------------------------------------------------
+
+
+def with_hole(*, hidden: int = 255, lazy: bool = False) -> tuple[Any, NDArray[np.bool_]]:
+    """Return an image (Y, X) of which a part is masked, and where."""
+    values = noise(90, 100)
+    mask = np.zeros(values.shape, bool)
+    mask[20:70, 30:60] = True
+    mask[:, 95:] = True
+    image = np.ma.masked_array(np.where(mask, hidden, values).astype(np.uint8), mask)
+    return (da.from_array(image, chunks=50) if lazy else image), mask
+
+
+@pytest.mark.parametrize("region", [None, (10, 20, 80, 100)])
+@pytest.mark.parametrize("method", ["percentile", "minmax", "scale"])
+def test_what_is_masked_is_not_image(region: Any, method: Any) -> None:
+    model = lively()
+    model = Model(model.network, replace(model.card, normalization=Normalization(method)))
+    mask = with_hole()[1]
+    y0, x0, y1, x1 = region or (0, 0, *mask.shape)
+    window = slice(y0, y1), slice(x0, x1)
+    seen = []
+    for lazy in (False, True):
+        for hidden in (0, 130, 255):  # whatever is beneath the mask
+            image, _ = with_hole(hidden=hidden, lazy=lazy)
+            result = segmented(image, model, region=region, **SMALL)
+            assert not result.labels[mask[window]].any()
+            assert result.labels.any()
+            np.testing.assert_array_equal(np.isnan(probabilities(result)[0]), mask[window])
+            seen.append(result.labels)
+    assert all(np.array_equal(labels, seen[0]) for labels in seen)
+
+
+def test_labels_made_again_leave_out_what_is_masked() -> None:
+    image, mask = with_hole()
+    result = segmented(image, lively(), **SMALL)
+    for kind in ("instances", "classes"):
+        settings = replace(ANY, threshold=0.05, result=kind)
+        labels = run(relabel_steps(result, settings)).labels
+        assert labels.any()
+        assert not labels[mask].any()
+        np.testing.assert_array_equal(relabel(result, settings, 0) > 0, labels > 0)
+
+
+def test_a_masked_hole_in_an_object_is_not_filled() -> None:
+    found = np.zeros((2, 20, 20), np.float16)
+    found[1, 4:16, 4:16] = 1
+    found[0] = 1 - found[1]
+    found[:, 8:11, 8:11] = np.nan
+    labels = label_plane(found, ANY, masked=True)
+    assert labels[5, 5] == 1
+    assert not labels[8:11, 8:11].any()
+
+
+def test_an_image_that_is_masked_in_whole_has_no_objects() -> None:
+    image = np.ma.masked_array(noise(40, 50), np.ones((40, 50), bool))
+    for region in (None, (0, 0, 20, 20)):
+        assert not segmented(image, lively(), region=region, **SMALL).labels.any()

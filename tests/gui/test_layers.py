@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from numpy.testing import assert_allclose
 
 from napari_sa2net.engine.errors import InputError
+from napari_sa2net.engine.images import to_planes
 from napari_sa2net.gui.layers import LayerImage, read_image
 
 
@@ -259,3 +260,11 @@ def test_a_result_of_another_shape_is_refused() -> None:
     image = read_image(Image(np.zeros((20, 30))))
     with pytest.raises(ValueError, match="does not fit"):
         image.expand(np.zeros((20, 31)))
+
+
+def test_a_mask_of_a_layer_stays_with_its_pixels() -> None:
+    values = np.random.default_rng(0).random((20, 30))
+    layers = [Image(np.ma.masked_less(values, 0.2 - i / 10), name=str(i)) for i in range(2)]
+    for image in (read_image(layers[0]), read_image(layers)):
+        planes = to_planes(image.data, image.axes, None, 2 if image.stacked else 1)
+        np.testing.assert_array_equal(planes.outside(0), values < 0.2)

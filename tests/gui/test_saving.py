@@ -143,3 +143,15 @@ def test_a_name_that_every_system_takes() -> None:
 )
 def test_the_kind_that_is_chosen_names_the_file(given: str, chosen: str, wanted: str) -> None:
     assert named(Path("folder") / given, "cells labels.ome.tif", chosen).name == wanted
+
+
+def test_a_long_name_of_a_layer_makes_a_name_that_files_can_have(tmp_path: Path) -> None:
+    layer = Labels(np.ones((2, 2), int), name="é" * 120)
+    assert save_layer(layer, tmp_path / default_name(layer)).exists()
+    with pytest.raises(SA2NetError, match="too long for a name"):
+        save_layer(layer, tmp_path / f"{layer.name * 2}.ome.tif")
+
+
+def test_the_home_folder_of_nobody_is_told() -> None:
+    with pytest.raises(SA2NetError, match="home folder"):
+        save_layer(Labels(np.ones((2, 2), int)), "~nobody-of-this-name/a.tif")

@@ -123,3 +123,36 @@ def test_results_are_saved_and_measured_with_it(viewer: ViewerModel, tmp_path: P
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert float(row["area_um2"]) == pytest.approx(30 * 0.65**2)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"), [(False, (0, 2)), (True, (0, 2)), (None, (2, 0))], ids=str
+)
+def test_outlines_of_a_hyperstack_are_on_all_its_channels(
+    viewer: ViewerModel, npe2pm: Any, tmp_path: Path, split: bool | None, expected: tuple[int, int]
+) -> None:
+    roifile = pytest.importorskip("roifile")
+    pixels = np.zeros((5, 2, 30, 40) if split is not None else (5, 30, 40), np.uint8)
+    path = tmp_path / "stack.tif"
+    axes = "ZCYX" if split is not None else "ZYX"
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": axes})
+    if split:  # as readers do that make a layer of each channel
+        with npe2pm.tmp_plugin(name="splits") as plugin:
+
+            @plugin.contribute.reader(filename_patterns=["*.tif"])
+            def read(path: Any) -> Any:
+                return lambda _: [(pixels[:, c], {"name": str(c)}, "image") for c in range(2)]
+
+            source = viewer.open(path, plugin="splits")[0]
+    else:
+        source = opened(viewer, path)
+    image = read_image(source)
+    sizes = zip(image.layer_axes, source.data.shape, strict=True)
+    labels = np.zeros([1 if letter == "C" else side for letter, side in sizes], np.int32)
+    labels[1, ..., 3:8, 3:9] = 1
+    note = make_note(Note("model"), image, "labels", "labels")
+    layer = viewer.add_labels(labels, metadata={"napari-sa2net": note})
+    save_objects(read_objects(viewer, layer, None, ()), tmp_path / "o.zip")
+    (roi,) = roifile.roiread(tmp_path / "o.zip")
+    assert (roi.position, roi.z_position) == expected
+    assert roi.t_position == roi.c_position == 0

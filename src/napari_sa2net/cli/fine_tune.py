@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -26,11 +27,11 @@ def output_file(arguments: argparse.Namespace, name: str) -> Path:
     from ..engine.folders import file_name
 
     output: Path = arguments.output
-    if output.is_dir():
+    if os.path.isdir(output):
         output = output / f"{file_name(name)}.safetensors"
     if output.suffix != ".safetensors":
         raise UsageError(f"{output} must end in .safetensors: that is what models are saved as.")
-    if output.exists() and not arguments.overwrite:
+    if os.path.lexists(output) and not arguments.overwrite:
         raise UsageError(f"{output} exists already: --overwrite replaces it.")
     return output
 

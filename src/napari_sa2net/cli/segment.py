@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if segment_zarr.wanted(arguments):
         return segment_zarr.run(arguments)
-    if output.exists() and not output.is_dir():
+    if os.path.lexists(output) and not os.path.isdir(output):
         raise UsageError(f"{output} is a file: give a folder for the results with -o.")
     from .. import api
     from ..engine import events
@@ -152,6 +153,7 @@ class _Terminal:
         self._bar: ProgressBar | None = None
 
     def __call__(self, event: Event) -> None:
+        from ..engine.events import Message
         from ..progress import ProgressBar
 
         if isinstance(event, FileStarted):
@@ -161,6 +163,8 @@ class _Terminal:
             self._tell(event)
         elif self._bar is not None:
             self._bar(event)
+        elif isinstance(event, Message):
+            self._messages(event)
 
     def _tell(self, event: FileEnded) -> None:
         if event.error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_recipe(arguments: argparse.Namespace) -> int:
-    if not arguments.data.is_dir():
+    if not os.path.isdir(arguments.data):
         raise UsageError(f"{arguments.data} is no folder: give the one with the data sets.")
     output = fine_tune.output_file(arguments, arguments.recipe.stem)
     from .. import api

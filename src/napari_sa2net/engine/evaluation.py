@@ -17,7 +17,8 @@ from . import inference, metrics
 from .errors import InputError, SA2NetError
 from .events import Event, Message, Progress
 from .files import ImageFile, read_image
-from .image_file import file_options
+from .image_file import file_options, obstacle, spelled_alike
+from .images import is_masked, to_planes
 from .options import resolve_options
 from .pairing import by_name, of_paths
 from .weights import Member, Model, ModelCard
@@ -182,7 +183,7 @@ def evaluate(
         raise InputError(f"The IoU threshold must be above 0 and at most 1, not {iou_threshold}.")
     resolve_options(model.card, **dict(options or {}))  # wrong options fail before the work
     pairs = _pairs(images, masks, names)
-    unknown = set(names or ()) - {name for name, _, _ in pairs}
+    unknown = set(map(spelled_alike, names or ())) - {name for name, _, _ in pairs}
     if unknown:
         yield Message(f"No image is called {', '.join(sorted(unknown)[:5])}"
                       f"{' …' if len(unknown) > 5 else ''}: left out.")  # fmt: skip
@@ -238,6 +239,9 @@ def _row(
             if isinstance(event, Message):
                 yield event
     labels = result.labels
+    outside = np.ma.getmask(mask) | _outside(image, result)
+    if np.any(outside):
+        labels, truth = np.where(outside, 0, labels), np.where(outside, 0, truth)
     matches = metrics.match(labels, truth, iou_threshold)
     row = Row(
         name=name,
@@ -251,6 +255,19 @@ def _row(
     if of_objects or not _names_classes(truth, model.card):
         return row
     return _by_class(row, labels, truth, model.card)
+
+
+def _outside(image: Any, result: Any) -> NDArray[np.bool_] | np.bool_:
+    """Return which pixels of a result are masked in its image."""
+    if not is_masked(image):
+        return np.ma.nomask
+    options = result.options
+    planes = to_planes(image, options.axes, options.channels, result.card.in_channels,
+                       rgb=options.rgb, colour_order=result.card.colour_order)  # fmt: skip
+    outside = np.zeros(result.labels.shape, bool)
+    for number in range(len(planes)):
+        planes.stack.view(outside, number)[...] = planes.outside(number)
+    return outside
 
 
 def _by_class(
@@ -304,7 +321,7 @@ def _true_numbers(mask: Any) -> tuple[NDArray[np.int64], str]:
     file = (
         read_image(mask, numbers=True)
         if isinstance(mask, (str, Path))
-        else ImageFile(np.asarray(mask), "")
+        else ImageFile(np.ma.filled(mask, 0), "")
     )
     array = np.asarray(file.array)
     if file.rgb:
@@ -332,13 +349,14 @@ def _pairs(images: Any, masks: Any, names: Sequence[str] | None) -> list[tuple[s
             raise InputError("There is no image to evaluate.")
         return [(f"image {i}", a, b) for i, (a, b) in enumerate(zip(first, second, strict=True))]
     pictures, truths = (by_name(x) for x in (images, masks))
-    for path in truths.values():
-        if not path.exists():
-            raise InputError(f"{path} does not exist: check the spelling and the current folder.")
+    if len(truths) == 1:  # a folder or a pattern that is none, else one of many that fails
+        problem = obstacle(next(iter(truths.values())))
+        if problem:
+            raise InputError(problem)
     if len(pictures) == len(truths) == 1 and names is None:
         (name, image), (mask,) = *pictures.items(), truths.values()
         return [(name, image, mask)]
-    chosen = None if names is None else set(names)
+    chosen = None if names is None else set(map(spelled_alike, names))
     wanted = [name for name in pictures if chosen is None or name in chosen]
     if not wanted:
         raise InputError("None of the images has one of the names that were asked for.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,14 +18,15 @@ from .calibration import Calibration, sizes_yx
 from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
-    IMAGE_ENDINGS,
     PICTURE_ENDINGS,
     TIFF_ENDINGS,
     FileInfo,
     ImageFile,
+    at_home,
     ending_of,
-    is_zarr,
+    fitting,
     list_images,
+    obstacle,
     stem,
 )
 from .omezarr import read_zarr
@@ -66,15 +68,12 @@ def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
         If the file is missing, of an unknown kind, damaged, or needs a package that is not
         installed.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the spelling and the current folder.")
+    path = at_home(path)
+    problem = obstacle(path)
+    if problem:
+        raise InputError(problem)
     if path.is_dir():
-        if is_zarr(path):
-            return read_zarr(path)
-        raise InputError(
-            f"{path} is a folder without images that can be read ({', '.join(IMAGE_ENDINGS)})."
-        )
+        return read_zarr(path)
     ending = ending_of(path).lower()
     try:
         if ending in PICTURE_ENDINGS:
@@ -119,8 +118,6 @@ def read_info(path: str | Path) -> FileInfo:
 
 
 def _read_picture(path: Path, numbers: bool) -> ImageFile:
-    from PIL import Image
-
     with path.open("rb") as file:
         head = file.read(26)
     if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16 and head[25] in (2, 4, 6):
@@ -128,9 +125,10 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
             f"{path.name} has 16 bits a colour, of which only 8 could be read from a PNG: save it "
             "as TIFF."
         )
-    with Image.open(path) as picture:
+    with _opened_picture(path, head) as picture:
         mode = picture.mode
-        if mode == "P" and numbers:
+        _check_memory(picture)
+        if mode in ("1", "P") and numbers:
             array = np.asarray(picture)
         elif mode in ("P", "PA"):  # what the numbers mean is in the palette
             has_alpha = mode == "PA" or "transparency" in picture.info
@@ -153,6 +151,34 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
     )
 
 
+def _opened_picture(path: Path, head: bytes) -> Any:
+    """Open a picture of any size: Pillow's own limit knows nothing of this computer's memory."""
+    from PIL import Image, JpegImagePlugin, PngImagePlugin
+
+    if head.startswith(b"\x89PNG"):
+        return PngImagePlugin.PngImageFile(path)
+    if head.startswith(b"\xff\xd8\xff"):
+        return JpegImagePlugin.JpegImageFile(path)
+    return Image.open(path)
+
+
+def _check_memory(picture: Any) -> None:
+    import psutil
+
+    width, height = picture.size
+    bands = len(picture.getbands())
+    sample = {"I": 4, "F": 4}.get(picture.mode, 2 if picture.mode.startswith("I;16") else 1)
+    # Pillow holds it beside the array, several bands as four.
+    needed = width * height * sample * (2 if bands == 1 else 4 + bands)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"{Path(picture.filename).name} has {width} × {height} pixels, for which "
+            f"{needed / 1e9:.1f} GB of memory are needed and {free / 1e9:.1f} GB are free: save it "
+            "as a tiled TIFF or as OME-Zarr, which are read part by part, or crop it."
+        )
+
+
 def ensure_folder(path: str | Path) -> None:
     """Make a folder if need be, and check that files can be written into it.
 
@@ -169,7 +195,19 @@ def ensure_folder(path: str | Path) -> None:
         raise SA2NetError(_not_writable(path, error)) from error
 
 
+def check_length(path: Path, more: int = 0) -> None:
+    """Raise InputError if a file's name, ``more`` bytes longer, is longer than names can be."""
+    if len(os.fsencode(path.name)) + more > 255:
+        raise InputError(_too_long(path))
+
+
+def _too_long(path: Path) -> str:
+    return f"{path.name} is too long for a name: choose a shorter one."
+
+
 def _not_writable(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return _too_long(path)
     return (
         f"{path} cannot be written ({error.strerror or error}): check that the folder is "
         "writable and the disk is not full, or choose another folder."
@@ -186,7 +224,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written; nothing is left behind then.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{fitting(path.name)}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

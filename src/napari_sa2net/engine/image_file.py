@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
+import stat
+import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs", ".ndpi")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 ZARR_ENDINGS = (".ome.zarr", ".zarr")
 IMAGE_ENDINGS = TIFF_ENDINGS + PICTURE_ENDINGS + ZARR_ENDINGS
+LONGEST = 200
+"""Most bytes of a name to which endings are added: file systems take 255 in all."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -81,9 +87,48 @@ def stem(path: str | Path) -> str:
     return path.name[: -len(ending)] if ending else path.name
 
 
+def spelled_alike(name: str) -> str:
+    """Return a name as it compares: systems write an é as one character or as two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def fitting(name: str) -> str:
+    """Return a name that leaves room for endings; one too long is cut and has a mark of it all."""
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST:
+        return name
+    mark = hashlib.sha256(spelled_alike(name).encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{whole[: LONGEST - 9].decode(errors='ignore')}~{mark}"
+
+
 def is_zarr(path: Path) -> bool:
     """Tell whether a folder is a zarr group or array."""
-    return path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES)
+    return os.path.isdir(path) and any(os.path.isfile(path / name) for name in _ZARR_FILES)
+
+
+def obstacle(path: Path) -> str:
+    """Return why nothing can be read at a path; empty if there is a file or an image folder.
+
+    Opening a pipe would wait for whoever writes into it, and some devices never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            return (
+                f"{path} is a broken link: there is no {os.readlink(path)}. Mend or remove the "
+                "link."
+            )
+        return f"{path} does not exist: check the spelling and the current folder."
+    except (OSError, ValueError) as error:  # a loop of links, a name too long, a null byte
+        reason = getattr(error, "strerror", None) or error
+        return f"{path} cannot be opened ({reason}): check the path, or rename the file."
+    if stat.S_ISREG(mode) or is_zarr(path):
+        return ""
+    if stat.S_ISDIR(mode):
+        endings = ", ".join(IMAGE_ENDINGS)
+        return f"{path} is a folder without images that can be read ({endings})."
+    return f"{path} is no file but a pipe, a socket or a device: give the path of an image file."
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
@@ -97,7 +142,8 @@ def _inside(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if not path.name.startswith(".")
         and ending_of(path).lower() in IMAGE_ENDINGS
-        and (path.is_file() or is_zarr(path))
+        # Of folders only images; what is neither file nor folder is told when it is read.
+        and (not os.path.isdir(path) or is_zarr(path))
     ]
     return sorted(found, key=_natural)
 
@@ -106,27 +152,55 @@ def list_images(paths: Iterable[str | Path], skip_endings: Sequence[str] = ()) -
     """List the image files that files, folders and patterns stand for, each once.
 
     A folder stands for the images right inside it, in natural order; an OME-Zarr folder for
-    itself. What does not exist or holds no image is listed as it is, so that reading it says
-    what is wrong and the others are still read.
+    itself. What does not exist, holds no image or is no file, such as a broken link, is listed
+    as it is, so that reading it says what is wrong and the others are still read.
 
     Parameters
     ----------
     paths
-        Files, folders and patterns such as ``"plate/*.tif"`` (``**`` for all levels).
+        Files, folders and patterns such as ``"plate/*.tif"`` (``**`` for all levels). Brackets
+        in the name of a file or folder that exists are part of it; a leading ``~`` is the home
+        folder.
     skip_endings
         Files found in a folder or by a pattern are left out if their name ends like this.
     """
     listed: dict[str, Path] = {}
-    for given in map(Path, paths):
-        if given.is_dir() and not is_zarr(given):
-            found = [p for p in _inside(given) if not p.name.endswith(tuple(skip_endings))]
-        elif not given.exists() and glob.has_magic(str(given)):
-            matches = map(Path, glob.iglob(str(given), recursive=True))
-            found = sorted(
-                (p for p in matches if not p.name.endswith(tuple(skip_endings))), key=_natural
-            )
-        else:
-            found = [given]
+    for given in map(at_home, paths):
+        found = [given]
+        if os.path.isdir(given) and not is_zarr(given):
+            with suppress(OSError):  # reading it says why
+                found = _inside(given)
+        elif not os.path.lexists(given) and glob.has_magic(str(given)):
+            found = sorted(_matching(given), key=_natural)
+        if found != [given]:
+            found = [p for p in found if not p.name.endswith(tuple(skip_endings))]
         for path in found or [given]:
-            listed.setdefault(os.path.realpath(path), path)
+            listed.setdefault(_identity(path), path)
     return list(listed.values())
+
+
+def at_home(path: str | Path) -> Path:
+    """Return a path with a leading ``~`` replaced by the home folder, if there is such a one."""
+    with suppress(RuntimeError):  # no such home folder: reading it says that it does not exist
+        if not os.path.lexists(path):
+            return Path(path).expanduser()
+    return Path(path)
+
+
+def _identity(path: Path) -> str:
+    with suppress(OSError, ValueError):
+        return os.path.realpath(path)
+    return str(path)
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Return what a pattern stands for, in which brackets may be part of a name."""
+    there, rest = Path(pattern.anchor), list(pattern.parts[len(Path(pattern.anchor).parts) :])
+    while len(rest) > 1 and os.path.isdir(there / rest[0]):
+        there /= rest.pop(0)
+    for text in (os.path.join(*rest), os.path.join(*rest).replace("[", "[[]")):
+        with suppress(OSError, ValueError):
+            found = glob.glob(os.path.join(glob.escape(str(there)), text), recursive=True)
+            if found:
+                return [Path(path) for path in found]
+    return []

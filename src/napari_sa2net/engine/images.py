@@ -56,12 +56,15 @@ class Normalization:
 
 
 def value_limits(
-    planes: NDArray[Any], normalization: Normalization, samples: int = 2**22
+    planes: NDArray[Any],
+    normalization: Normalization,
+    samples: int = 2**22,
+    outside: NDArray[np.bool_] | None = None,
 ) -> list[tuple[float, float]]:
     """Return, channel by channel of (C, H, W), the values that become 0 and 1.
 
     Percentiles of more than ``samples`` pixels are those of a regular grid of pixels, the
-    same each time.
+    same each time; those ``outside`` (H, W), which are not image, do not count.
     """
     if normalization.method == "minmax" and normalization.joint:
         return [(float(planes.min()), float(planes.max()))] * len(planes)
@@ -71,7 +74,11 @@ def value_limits(
             limits.append((float(channel.min()), float(channel.max())))
             continue
         step = max(1, math.ceil(math.sqrt(channel.size / samples)))
-        low, high = np.percentile(channel[::step, ::step], (normalization.low, normalization.high))
+        seen = channel[::step, ::step]
+        if outside is not None:
+            seen = seen[~outside[::step, ::step]]
+        ends = (normalization.low, normalization.high)
+        low, high = np.percentile(seen, ends) if seen.size else (0.0, 0.0)
         limits.append((float(low), float(high)))
     return limits
 
@@ -192,7 +199,27 @@ class Planes:
         """
         return np.stack(self._source(i, window))
 
+    @property
+    def masked(self) -> bool:
+        """Whether there may be pixels that are not image."""
+        return any(map(is_masked, self.arrays))
+
+    def outside(
+        self, i: int, window: tuple[slice, slice] | None = None
+    ) -> NDArray[np.bool_] | None:
+        """Return which pixels (H, W) of plane ``i`` are not image: masked in one of the channels.
+
+        None if the image has no mask. Read as values, they are NaN, or lowest.
+        """
+        if not self.masked:
+            return None
+        masks = [np.ma.getmaskarray(plane) for plane in self._read(i, window)]
+        return np.asarray(np.any(masks, axis=0))
+
     def _source(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
+        return [_unmasked(plane) for plane in self._read(i, window)]
+
+    def _read(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
         try:
             return self._raw(i, window)
         except Exception as error:  # a lazy array can raise anything at all
@@ -212,7 +239,9 @@ class Planes:
             key = tuple(
                 channel if letter == "C" else where.get(letter, slice(None)) for letter in self.axes
             )
-            return np.asarray(array[key])
+            part = array[key]
+            # Where its mask is kept: dask drops it on the way to an array.
+            return np.asanyarray(part.compute() if is_dask(part) else part)
 
         if "C" not in self.axes:
             found = [get(self.arrays[c]) for c in self.channels]
@@ -298,7 +327,51 @@ def to_planes(
 
 def _as_array(image: Any) -> Any:
     # A lazy array stays lazy; a tensor or a list, whose types are not NumPy's, is copied.
-    return image if isinstance(getattr(image, "dtype", None), np.dtype) else np.asarray(image)
+    if not isinstance(getattr(image, "dtype", None), np.dtype):
+        return np.asanyarray(image)
+    return with_known_shape(image)
+
+
+def with_known_shape(array: Any) -> Any:
+    """Return an array whose lengths are all known; of a dask array, chunks are computed for it.
+
+    Raises
+    ------
+    InputError
+        If they cannot be computed.
+    """
+    if all(side == side for side in array.shape):  # dask's unknown ones are NaN
+        return array
+    try:
+        return array.copy().compute_chunk_sizes()  # the caller's own stays as it is
+    except Exception as error:  # a lazy array can raise anything at all
+        if isinstance(error, MemoryError):
+            raise
+        raise InputError(
+            f"The image's shape {tuple(array.shape)} is not known and cannot be computed: {error}. "
+            "Give the array after compute_chunk_sizes(), or computed."
+        ) from error
+
+
+def is_dask(array: Any) -> bool:
+    """Tell whether an array is one of dask's, without loading dask."""
+    return type(array).__module__.partition(".")[0] == "dask"
+
+
+def is_masked(array: Any) -> bool:
+    """Tell whether an array may hold masked pixels, which are not image."""
+    return isinstance(array._meta if is_dask(array) else array, np.ma.MaskedArray)
+
+
+def _unmasked(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return a plane with NaN in place of what is masked, which is read as the lowest value."""
+    mask = np.ma.getmask(plane)
+    values = np.asarray(plane)
+    if mask is np.ma.nomask or not mask.any():
+        return values
+    if values.dtype.kind != "f":
+        values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+    return np.where(mask, values.dtype.type(np.nan), values)
 
 
 def _check_dtype(array: Any) -> None:

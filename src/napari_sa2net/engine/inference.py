@@ -162,6 +162,10 @@ class _Job:
         """Keep what is wanted of a plane's maps, and label it."""
         k = predictor.classes
         probabilities = half(maps[:k])
+        top, left, bottom, right = self.region
+        outside = self.planes.outside(number, (slice(top, bottom), slice(left, right)))
+        if outside is not None:
+            probabilities[:, outside] = np.nan  # nothing is known there, and nothing labelled
         if self.probabilities is not None:
             self.stack.view(self.probabilities, number)[...] = probabilities
         if predictor.stages:
@@ -174,7 +178,8 @@ class _Job:
         if predictor.attention and self.attention is not None:
             self.stack.view(self.attention, number)[...] = maps[-STAGES:]
         # From the rounded probabilities, so that relabelling gives the same.
-        return label_plane(probabilities, self.settings, derived=self.derived)
+        masked = self.planes.masked
+        return label_plane(probabilities, self.settings, derived=self.derived, masked=masked)
 
     def _allocate(self) -> None:
         shape, keep = self.stack.shape, self.options.keep
@@ -218,6 +223,7 @@ class _Job:
             zoom=self.zoom,
             messages=tuple(self.messages),
             version=__version__,
+            masked=self.planes.masked,
         )
 
     def _wants(self, number: int, *names: str) -> bool:

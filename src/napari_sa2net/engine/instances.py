@@ -117,6 +117,7 @@ def label_plane(
     settings: LabelSettings | None = None,
     *,
     derived: Sequence[int] = (),
+    masked: bool = False,
 ) -> Labels:
     """Turn the probabilities of one plane into labels.
 
@@ -129,6 +130,8 @@ def label_plane(
     derived
         Numbers of the classes that only separate objects (a boundary class): their
         probability counts as that of the objects they bound.
+    masked
+        Whether they may be NaN, where there is no image: nothing is labelled there.
 
     Returns
     -------
@@ -144,10 +147,14 @@ def label_plane(
     settings = settings or LabelSettings()
     labels, owners = split_parts(probabilities, settings, derived=derived)
     if settings.result == "classes":
-        return owners[clean(labels, settings)]
-    # As `clean` and then numbered, but in one pass: a person waits for this at a slider.
-    labels = sequential(labels, settings.min_size)
-    return fill_holes(labels) if settings.fill_holes else labels
+        labels = owners[clean(labels, settings)]
+    else:
+        # As `clean` and then numbered, but in one pass: a person waits for this at a slider.
+        labels = sequential(labels, settings.min_size)
+        labels = fill_holes(labels) if settings.fill_holes else labels
+    if masked:  # a hole there is none of an object
+        labels[np.isnan(probabilities[0])] = 0
+    return labels
 
 
 def split_parts(

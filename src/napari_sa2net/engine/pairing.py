@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .image_file import list_images, stem
+from .image_file import list_images, spelled_alike, stem
 
 _ENDINGS = re.compile(r"(?<=.)[ _.-]+(annotations?|labels?|masks?|strokes|painting)\Z", re.I)
 """What programs add to an image's name when they save what was painted over it."""
@@ -23,6 +24,8 @@ def of_paths(given: Any) -> bool:
 def by_name(given: Any) -> dict[str, Path]:
     """Return the files that paths, folders and patterns stand for, by name without ending.
 
+    Names are :func:`~napari_sa2net.engine.image_file.spelled_alike`.
+
     Raises
     ------
     InputError
@@ -30,7 +33,7 @@ def by_name(given: Any) -> dict[str, Path]:
     """
     named: dict[str, Path] = {}
     for path in list_images(given if isinstance(given, (list, tuple)) else [given]):
-        name = stem(path)
+        name = spelled_alike(stem(path))
         if name in named:
             raise InputError(
                 f"{named[name]} and {path} have the same name: use them in separate runs."
@@ -78,9 +81,15 @@ def match_annotations(images: Any, annotations: Any) -> tuple[list[tuple[str, Pa
                 raise InputError(f"The image {key} has two annotations: {found[key]} and {path}.")
             found[key] = path
     for name, path in found.items():
-        if path.exists() and pictures[name].exists() and path.samefile(pictures[name]):
+        if _same_file(path, pictures[name]):
             raise InputError(
                 f"{path} is both image and annotation: give the images first, then the annotations."
             )
     pairs = [(name, path, found[name]) for name, path in pictures.items() if name in found]
     return pairs, len(pictures) - len(pairs)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    with suppress(OSError, ValueError):  # reading them says what is wrong
+        return one.samefile(other)
+    return False

@@ -41,7 +41,10 @@ class Preparation:
 
     def normalised(self, number: int) -> NDArray[np.float32]:
         """Read and normalise a plane: (C, H, W) at the image's scale."""
-        return self.normalise(self.planes.read(number))
+        raw, outside = self.planes.read(number), self.planes.outside(number)
+        if outside is None or self.card.normalization.method != "percentile":
+            return self.normalise(raw)  # by its ends, which what is masked has no part in
+        return self.normalise(raw, value_limits(raw, self.card.normalization, outside=outside))
 
     def window(
         self,
@@ -62,12 +65,15 @@ class Preparation:
         starts = [
             np.unique(np.linspace(0, max(0, side - _SIDE), _ACROSS).astype(int)) for side in sides
         ]
-        parts = [
-            self.planes.read(number, (slice(y, y + _SIDE), slice(x, x + _SIDE)))
+        windows = [
+            (slice(y, y + _SIDE), slice(x, x + _SIDE))
             for y in map(int, starts[0])
             for x in map(int, starts[1])
         ]
-        seen = np.concatenate([part.reshape(len(part), 1, -1) for part in parts], axis=2)
+        parts = [inside(self.planes, number, window) for window in windows]
+        seen = np.concatenate(parts, axis=1)[:, None]
+        if not seen.size:  # all of it is masked
+            return [(0.0, 0.0)] * len(seen)
         if self.card.normalization.method == "scale":
             return [(float(seen.min()), float(seen.max()))] * len(seen)
         return value_limits(seen, self.card.normalization)
@@ -81,6 +87,12 @@ class Preparation:
             dtype = np.dtype(self.planes.arrays[0].dtype)
             raw = _as_bytes(raw, dtype, normalization.divisor, limits[0] if limits else None)
         return normalize(raw, normalization, limits)
+
+
+def inside(planes: Planes, number: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
+    """Return the values (C, n) of a part of a plane, but for those that are not image."""
+    values, outside = planes.read(number, window), planes.outside(number, window)
+    return values.reshape(len(values), -1) if outside is None else values[:, ~outside]
 
 
 def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Preparation, str]:

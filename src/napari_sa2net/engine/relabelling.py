@@ -55,7 +55,8 @@ def relabel(
         raise InputError(
             f"There is no plane {plane}: the result has {len(stack)} of them, from 0 on."
         ) from error
-    return label_plane(probabilities, settings, derived=derived_classes(segmentation.card))
+    derived, masked = derived_classes(segmentation.card), segmentation.masked
+    return label_plane(probabilities, settings, derived=derived, masked=masked)
 
 
 def relabel_steps(
@@ -70,11 +71,12 @@ def relabel_steps(
     """
     probabilities = _probabilities(segmentation)
     stack = segmentation.stack
-    derived = derived_classes(segmentation.card)
+    derived, masked = derived_classes(segmentation.card), segmentation.masked
     labels = np.zeros(segmentation.labels.shape, np.int32)
     count = 0
     for done, number in enumerate(segmentation.planes, start=1):
-        plane = label_plane(stack.view(probabilities, number), settings, derived=derived)
+        found = stack.view(probabilities, number)
+        plane = label_plane(found, settings, derived=derived, masked=masked)
         count = put_plane(labels, stack, number, plane, settings, count)
         yield Progress(done, len(segmentation.planes), "plane")
     warning = link_labels(labels, stack, settings)

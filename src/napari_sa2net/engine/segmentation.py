@@ -290,6 +290,8 @@ class Segmentation:
     """What a person should know: choices, fallbacks, warnings."""
     version: str = ""
     """Version of this package."""
+    masked: bool = False
+    """Whether the image had a mask: where it is set the probabilities are NaN, the labels 0."""
 
     @property
     def stack(self) -> Stack:

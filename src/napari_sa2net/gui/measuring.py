@@ -7,16 +7,17 @@ from the layers, :func:`save_objects` writes it without touching napari.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 
 from ..engine.cards import ClassInfo
 from ..engine.errors import InputError, SA2NetError
 from ..engine.events import run
+from ..engine.folders import expanded
 from ..engine.measuring.geojson import write_geojson
 from ..engine.measuring.objects import Channels, Objects, channels_of
 from ..engine.measuring.rois import write_rois
@@ -80,7 +81,26 @@ def read_objects(
         regions=regions,
         origin=tuple(region[:2]) if region else (0, 0),
     )
-    return Measured(objects, _channels(viewer, layer, image, objects), job.sizes)
+    channels = _channels(viewer, layer, image, objects)
+    if channels is not None:
+        count = max(channels.in_imagej, _layers_of_file(viewer, source_layer(viewer, layer)))
+        objects = replace(objects, channels=count)
+    return Measured(objects, channels, job.sizes)
+
+
+def _layers_of_file(viewer: Any, source: Any) -> int:
+    """Return how many layers show a file: each a channel, where its reader takes them apart."""
+    path = getattr(getattr(source, "source", None), "path", None)
+    same = [
+        layer
+        for layer in viewer.layers
+        if path is not None
+        and isinstance(layer, Image)
+        and layer.source.path == path
+        and layer.data.shape == source.data.shape
+        and not layer.multiscale
+    ]
+    return len(same)
 
 
 def save_objects(measured: Measured, path: Path) -> Path:
@@ -91,7 +111,7 @@ def save_objects(measured: Measured, path: Path) -> Path:
     SA2NetError
         If the file cannot be written, or a package is missing for it.
     """
-    path = path.expanduser()
+    path = expanded(path)
     ending = path.suffix.lower()
     if ending == ".csv":
         table = run(measure(measured.objects, measured.channels, measured.sizes))

@@ -6,6 +6,7 @@ from the layer, :func:`save_result` writes it without touching napari.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from ..engine.axes import check_axes
 from ..engine.errors import InputError
 from ..engine.files import write_image, write_labels
+from ..engine.folders import expanded
+from ..engine.image_file import fitting
 from .layers import LayerImage, guess_layer_axes, note_of
 from .transforms import Transform, pixel_size
 
@@ -53,7 +56,7 @@ class SaveJob:
 def default_name(layer: Any) -> str:
     """Return a file name for ``layer``, without characters that file systems refuse."""
     name = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in str(layer.name))
-    return f"{name.strip(' .') or 'result'}.ome.tif"
+    return f"{fitting(name.strip(' .') or 'result')}.ome.tif"
 
 
 def named(path: Path, proposed: str, chosen: str) -> Path:
@@ -130,8 +133,8 @@ def save_result(job: SaveJob, path: str | Path) -> Path:
     SA2NetError
         If the file cannot be written.
     """
-    path = Path(path).expanduser()
-    if not path.name or path.is_dir():
+    path = expanded(path)
+    if not path.name or os.path.isdir(path):
         raise InputError(f"{path} is a folder: give the name of a file, such as labels.ome.tif.")
     if not path.suffix:
         path = path.with_name(f"{path.name}.ome.tif")

@@ -317,7 +317,7 @@ def test_another_image_model_or_settings_are_refused(
     in_blocks(tmp_path, image, lively)
     with pytest.raises(InputError, match="--resume"):
         in_blocks(tmp_path, image, lively)
-    with pytest.raises(InputError, match="image fingerprint was"):
+    with pytest.raises(InputError, match="the image has other values"):
         in_blocks(tmp_path, image[::-1], lively, resume=True)
     with pytest.raises(InputError, match="model sha256 was"):
         in_blocks(tmp_path, image, tiny_model, resume=True)
@@ -342,7 +342,7 @@ def test_a_channel_that_only_measurements_see_is_of_the_image_too(
     in_blocks(tmp_path, four, lively, some)
     in_blocks(tmp_path, four, lively, some, resume=True)
     four[..., 3] //= 2
-    with pytest.raises(InputError, match="image fingerprint was"):
+    with pytest.raises(InputError, match="the image has other values"):
         in_blocks(tmp_path, four, lively, some, resume=True)
 
 
@@ -611,3 +611,20 @@ def test_values_far_from_zero_are_warned_of(tmp_path: Path, blobs: Blobs, lively
     in_blocks(tmp_path / "far", image + 3 * 10**9, lively, on_event=said.append)
     warned = [event.text for event in said if isinstance(event, Message) and event.warning]
     assert ["subtract their lowest value" in text for text in warned] == [True]
+
+
+def test_a_masked_array_is_refused(tmp_path: Path, image: NDArray[np.uint8], lively: Model) -> None:
+    with pytest.raises(InputError, match="masked array is not segmented block by block"):
+        in_blocks(tmp_path, np.ma.masked_greater(image, 190), lively)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dask_chunks_of_unknown_size_are_measured(
+    tmp_path: Path, image: NDArray[np.uint8], lively: Model, same_labels: Same
+) -> None:
+    dask = pytest.importorskip("dask.array")
+    lazy = dask.from_array(image, chunks=(40, 60, 3))
+    lazy = lazy[dask.from_array(np.ones(len(image), bool), chunks=40)]
+    options = replace(SMALL, axes="YXC", rgb=True)
+    result = in_blocks(tmp_path, lazy, lively, options)
+    assert same_labels(result.labels[:], run(segment(image, lively, options)).labels)

@@ -77,6 +77,7 @@ def in_memory(path: Path, image: Any, model: Model, options: SegmentOptions) -> 
     result = run(segment(image, model, options))
     objects = objects_of(result)
     channels = channels_of(image, "TCYX", names=NAMES, region=options.region)
+    objects = replace(objects, channels=channels.in_imagej)
     table = run(measure(objects, channels, SIZES))
     return {
         "table": write_table(path / "memory.csv", table),
@@ -110,7 +111,8 @@ def contents(path: Path) -> list[Any]:
     from roifile import roiread
 
     found = [] if zipfile.ZipFile(path).testzip() else roiread(path)
-    return sorted((r.position, r.left, r.top, r.right, r.bottom, len(r.coordinates(multi=True)))
+    assert {r.position for r in found} <= {0}  # that of a hyperstack is along its axes
+    return sorted((r.t_position, r.left, r.top, r.right, r.bottom, len(r.coordinates(multi=True)))
                   for r in found)  # fmt: skip
 
 
@@ -383,6 +385,17 @@ def test_other_kinds_are_refused(
     with pytest.raises(InputError, match=f"{kind} cannot be saved.*table, geojson, rois"):
         in_blocks(tmp_path, image, lively, save=("table", kind))
     assert not files_of(tmp_path)
+
+
+@pytest.mark.parametrize("length", [242, 300])  # the name fits, that of it in the making not
+def test_names_too_long_are_told_before_anything_is_made(
+    tmp_path: Path, image: NDArray[np.uint16], lively: Model, length: int
+) -> None:
+    work = segment_to_zarr(image, tmp_path / ("x" * (length - 5) + ".zarr"), lively, SMALL, BLOCKS,
+                           sizes=SIZES, save=("geojson",))  # fmt: skip
+    with pytest.raises(InputError, match="too long for a name"):
+        run(work)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rois_need_a_package_which_is_told_before_anything_is_made(

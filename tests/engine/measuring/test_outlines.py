@@ -15,7 +15,7 @@ from napari_sa2net.engine.errors import SA2NetError
 from napari_sa2net.engine.events import run
 from napari_sa2net.engine.measuring import rois
 from napari_sa2net.engine.measuring.geojson import write_geojson
-from napari_sa2net.engine.measuring.objects import Objects
+from napari_sa2net.engine.measuring.objects import Objects, channels_of
 from napari_sa2net.engine.measuring.outlines import plane_outlines, polygons_of
 
 CLASSES = (ClassInfo("background"), ClassInfo("nucleus", "#e69f00"))
@@ -163,6 +163,48 @@ def test_rois_of_a_stack_in_time_have_both_positions(tmp_path: Path) -> None:
     (roi,) = roifile.roiread(path)
     assert (roi.t_position, roi.z_position, roi.position) == (2, 3, 0)
     assert roi.name == "object_1_t2_z3"
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "channels", "place", "expected"),
+    [
+        ("YX", (8, 8), 1, (), (0, 0, 0)),
+        ("YX", (8, 8), 3, (), (0, 0, 0)),  # on all channels
+        ("ZYX", (5, 8, 8), 1, (3,), (4, 0, 0)),  # ImageJ: a stack, planes by their number
+        ("TYX", (5, 8, 8), 1, (3,), (4, 0, 0)),
+        ("ZYX", (5, 8, 8), 2, (3,), (0, 4, 0)),  # a hyperstack: every axis by itself
+        ("TYX", (5, 8, 8), 2, (3,), (0, 0, 4)),
+        ("TZYX", (2, 3, 8, 8), 1, (1, 2), (0, 3, 2)),
+        ("TZYX", (2, 3, 8, 8), 4, (1, 2), (0, 3, 2)),
+        ("ZTYX", (3, 2, 8, 8), 4, (2, 1), (0, 3, 2)),
+        ("TZYX", (1, 3, 8, 8), 1, (0, 2), (3, 0, 0)),  # an axis of one step is none
+        ("TZYX", (1, 3, 8, 8), 2, (0, 2), (0, 3, 1)),
+        ("ZYX", (1, 8, 8), 2, (0,), (0, 0, 0)),
+    ],
+)
+def test_rois_lie_in_the_plane_of_their_object_on_all_channels(
+    tmp_path: Path,
+    axes: str,
+    shape: tuple[int, ...],
+    channels: int,
+    place: tuple[int, ...],
+    expected: tuple[int, int, int],
+) -> None:
+    roifile = pytest.importorskip("roifile")
+    labels = np.zeros(shape, np.int32)
+    labels[(*place, slice(2, 4), slice(2, 4))] = 1
+    path = run(rois.write_rois(tmp_path / "o.zip", Objects(labels, axes, channels=channels)))
+    (roi,) = roifile.roiread(path)
+    assert (roi.position, roi.z_position, roi.t_position) == expected
+    assert roi.c_position == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rgb", "expected"), [(np.uint8, True, 1), (np.uint16, True, 3), (np.uint8, False, 3)]
+)
+def test_colours_of_8_bits_are_one_channel_in_imagej(dtype: Any, rgb: bool, expected: int) -> None:
+    image = np.zeros((4, 12, 12, 3), dtype)
+    assert channels_of(image, "ZYXC", rgb=rgb).in_imagej == expected
 
 
 def test_without_roifile_it_says_what_to_install(

@@ -339,3 +339,43 @@ def test_a_rare_class_is_not_thinned_out(monkeypatch: pytest.MonkeyPatch) -> Non
     found = prepared(*[pair(background) for _ in range(8)], pair(strokes()))
     assert len(found) == 2
     assert {k for sample in found for k in sample.places} == {0, 1}
+
+
+@pytest.mark.parametrize("where", ["image", "annotation"])
+@pytest.mark.parametrize("meaning", ["strokes", "mask"])
+@pytest.mark.parametrize("card", [PLAIN, NUCLEI], ids=["plain", "nuclei"])
+def test_what_is_masked_is_not_trained_on(where: str, meaning: Any, card: ModelCard) -> None:
+    outside = np.zeros((40, 60), bool)
+    outside[:, 20:] = True
+    picture, labels = image(), strokes()
+    if meaning == "mask":
+        labels = np.where(np.arange(60) % 10 < 5, 1, 0)[None].repeat(40, 0).astype(np.uint8)
+    clean = picture.copy()
+    picture[outside] = 65_000
+    hidden = labels.copy()
+    hidden[outside] = 200
+    if where == "image":
+        given = pair(labels, meaning, picture=np.ma.masked_array(picture, outside))
+    else:
+        given = pair(np.ma.masked_array(hidden, outside), meaning, picture=clean)
+    (sample,) = prepared(given, card=card)
+    counted = sample.labels != IGNORE
+    if sample.pixel_weights is not None:
+        counted &= sample.pixel_weights > 0
+    wide = counted.shape[1] / 60
+    assert counted[:, : int(19 * wide)].any()
+    assert not counted[:, int(21 * wide) :].any()
+    if where == "image":  # nor has it a part in what is bright and dark
+        left = sample.image[:, :, : int(19 * wide)]
+        assert np.ptp(left) > 0.9
+
+
+def test_annotations_of_unknown_size_are_measured() -> None:
+    dask = pytest.importorskip("dask.array")
+    chosen = np.arange(4) % 2 == 0
+    unknown = dask.from_array(chosen)
+    pictures = dask.from_array(image((4, 40, 60)), chunks=(1, 40, 60))
+    labels = dask.from_array(strokes((4, 40, 60)), chunks=(1, 40, 60))
+    for of_labels, of_picture in ((chosen, unknown), (unknown, chosen)):
+        given = pair(labels[of_labels], picture=pictures[of_picture], axes="ZYX")
+        assert len(prepared(given)) == 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -44,6 +45,24 @@ def test_files_of_one_name_belong_together(tmp_path: Path) -> None:
         ("c", "c.jpg", "c annotation.png"),
         ("e_x", "e_x.png", "e_x-Mask.png"),
     ]
+
+
+@pytest.mark.parametrize(("image", "painted"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_are_alike_however_their_letters_are_written(
+    tmp_path: Path, image: Literal["NFC", "NFD"], painted: Literal["NFC", "NFD"]
+) -> None:
+    files = {}
+    for folder, form, ending in (("i", image, ""), ("m", painted, "_labels")):
+        (tmp_path / folder).mkdir()
+        for name in ("é", "über"):
+            path = tmp_path / folder / f"{unicodedata.normalize(form, name)}{ending}.tif"
+            tifffile.imwrite(path, np.zeros((4, 4), np.uint8))
+            files[folder, name] = path
+    pairs, alone = match_annotations(tmp_path / "i", tmp_path / "m")
+    assert {tuple(pair[1:]) for pair in pairs} == {
+        (files["i", name], files["m", name]) for name in ("é", "über")
+    }
+    assert alone == 0
 
 
 def test_one_file_each_always_belongs_together(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,32 @@ def test_held_out_images_are_not_read(recipe: Path, tmp_path: Path) -> None:
     samples = load_samples(read_recipe(recipe), tmp_path)
     assert len(samples) == 1
     assert samples[0].diameter == pytest.approx(20, abs=1)
+
+
+def test_names_are_alike_however_their_letters_are_written(recipe: Path, tmp_path: Path) -> None:
+    for kind, form in (("images", "NFC"), ("masks", "NFD")):
+        for name in ("seen", "unseen"):
+            path = tmp_path / "discs" / kind / f"{name}.png"
+            path.rename(path.with_stem(unicodedata.normalize(form, f"{name} é")))  # type: ignore[arg-type]
+    held_out = unicodedata.normalize("NFD", "unseen é")
+    (tmp_path / "held-out.txt").write_text(f"{held_out}\n", encoding="utf-8")
+    (sample,) = load_samples(read_recipe(recipe), tmp_path)
+    assert sample.name == "seen é"
+
+
+def test_large_pictures_are_read(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    assert len(load_samples(read_recipe(recipe), tmp_path)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes")
+def test_a_pipe_is_not_waited_for(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "discs" / "masks" / "seen.png").unlink()
+    os.mkfifo(tmp_path / "discs" / "masks" / "seen.png")
+    with pytest.raises(TrainingError, match="no file but a pipe"):
+        load_samples(read_recipe(recipe), tmp_path)
 
 
 def test_another_held_out_list_is_another_recipe(recipe: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from napari_sa2net.gui.annotating.layers import (
     set_meaning,
 )
 from napari_sa2net.gui.annotating.originals import original_of
+from napari_sa2net.gui.annotating.painted_on import PaintedOn, recall, remember
 from napari_sa2net.gui.jobs.state import when_text
 from napari_sa2net.gui.keeping import KeptPanel, PaintingKeeper, keeper, keeper_of, panel, saver
 from napari_sa2net.gui.layers import layer_id, read_image
@@ -401,6 +403,70 @@ def test_over_its_image_where_that_lies_now(
     note = again.metadata["napari-sa2net"]["annotation"]
     assert note["image_id"] == layer_id(image)
     assert note["layer_id"] == layer_id(again)
+
+
+CELLS = np.random.default_rng(0).random((60, 70))
+
+
+@pytest.mark.parametrize(
+    ("folder", "pixels", "lazy", "same"),
+    [
+        ("A", CELLS, False, True),
+        ("B", CELLS[::-1], False, False),  # another image of the same name and shape
+        ("B", CELLS, False, True),  # it was moved
+        ("A", CELLS[::-1], False, False),  # it was replaced
+        ("A", CELLS, True, True),
+        ("B", CELLS, True, False),  # its pixels are not looked at
+    ],
+)
+def test_another_image_of_the_same_name_is_not_taken_for_it(
+    qapp: Any,
+    kept_by: Callable[..., Any],
+    npe2pm: Any,
+    tmp_path: Path,
+    folder: str,
+    pixels: np.ndarray,
+    lazy: bool,
+    same: bool,
+) -> None:
+    dask = pytest.importorskip("dask.array")
+
+    def opened(viewer: ViewerModel, folder: str, pixels: np.ndarray) -> Any:
+        with npe2pm.tmp_plugin(name=f"reads{folder}{len(viewer.layers)}") as plugin:
+
+            @plugin.contribute.reader(filename_patterns=["*.x"])
+            def read(path: Any) -> Any:
+                data = dask.from_array(pixels) if lazy else pixels
+                return lambda _: [(data, {"name": "001"}, "image")]
+
+            path = tmp_path / folder / "001.x"
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            return viewer.open(path, plugin=plugin.name)[0]
+
+    viewer = ViewerModel()
+    image = opened(viewer, "A", CELLS)
+    keeping = kept_by(viewer)
+    layer = new_annotation(viewer, image, read_image(image), CARD)
+    remember(layer, PaintedOn([image], "YX"))
+    layer.paint((10, 10), 2)
+    offer = leave(viewer, keeping)
+
+    fresh = ViewerModel()
+    other = opened(fresh, folder, pixels)
+    restoring = kept_by(fresh, keeping.saver.folder)
+    told: list[str] = []
+    restoring.told.connect(lambda level, text: told.append(text))
+    again = restoring.restore(offer)
+    note = again.metadata["napari-sa2net"]["annotation"]
+    assert (note["image_id"] == layer_id(other)) == same
+    assert [text for text in told if "“001” is another image" in text] == told
+    assert bool(told) != same
+    if not lazy:
+        assert (recall(again, fresh)[0] is not None) == same
+    restoring.flush(20)
+    about = json.loads((offer.folder / "about.json").read_text())
+    assert (about["image"]["id"] == layer_id(other)) == same  # what was known stays known
 
 
 def test_a_correction_still_knows_what_was_corrected(

@@ -121,6 +121,9 @@ def test_closing_the_viewer_ends_it(
     [
         ("images", "nowhere", "is no folder"),
         ("images", "", "is no folder"),
+        ("images", "x" * 300, "is no folder"),
+        ("images", "~nobody-of-this-name", "home folder"),
+        ("output", "~nobody-of-this-name", "home folder"),
         ("output", " ", "folder for the results"),
         ("channels", "red", "counted from 0"),
     ],

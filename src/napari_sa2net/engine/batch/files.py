@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Mapping
+import os
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +15,15 @@ from ..calibration import Calibration, sizes_yx
 from ..errors import InputError, SA2NetError
 from ..events import Event, Message
 from ..files import ensure_folder, list_images, read_image
-from ..image_file import ImageFile, file_options
+from ..folders import expanded
+from ..image_file import ImageFile, file_options, obstacle, stem
 from ..measuring.rois import check_rois
 from ..model_files import Model
 from ..options import resolve_options
 from .events import BatchResult, FileEnded, FileStarted
 from .kinds import ENDINGS, KINDS, MAPS
 from .names import output_names
+from .origin import Origin
 from .record import Record, read_record, record_of
 from .writing import write_results
 
@@ -31,6 +35,8 @@ Existing = Literal["keep", "resume", "replace"]
 
 INSTEAD = "to replace results, or another folder."
 """What can be done about a result that is in the way."""
+ANOTHER = "choose another folder for the results of this one, or give the image another name."
+"""What can be done where the result of another image is in the way."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Batch:
     file says."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "output", Path(self.output).expanduser())
+        object.__setattr__(self, "output", expanded(self.output))
         given: Any = self.save
         save = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
         object.__setattr__(self, "save", save)
@@ -97,19 +103,24 @@ def segment_files(
     record = record_of(model, resolve_options(model.card, **batch.options), batch.save)
     ensure_folder(batch.output)  # what cannot be written should fail now, not after an image
     paths = list_images(images, tuple(ENDINGS.values()))
+    names = output_names(paths)
+    yield from _tell_of_names(paths, names, batch, record)
+    inputs = {_file_id(path): path for path in paths}
     result = BatchResult()
-    for number, (path, name) in enumerate(zip(paths, output_names(paths), strict=True), start=1):
+    for number, (path, name) in enumerate(zip(paths, names, strict=True), start=1):
         yield FileStarted(path, number, len(paths))
         targets = {
             kind: batch.output / f"{name}{ENDINGS[kind]}" for kind in ("labels", *batch.save)
         }
         ended = FileEnded(path, number, len(paths), "done", targets["labels"])
         try:
-            if _is_done(path, targets, record, batch.existing):
+            there = _there(path, targets, inputs)
+            mine = replace(record, image=_origin(path, there))
+            if _is_done(path, targets, mine, there, batch.existing):
                 ended = replace(ended, status="skipped")
                 result = replace(result, skipped=(*result.skipped, path))
             else:
-                found = yield from _one(path, targets, model, batch, record)
+                found = yield from _one(path, targets, model, batch, mine, there)
                 ended = replace(ended, found=found)
                 result = replace(result, done=(*result.done, path))
         except Exception as error:  # one bad file must not stop the others
@@ -120,32 +131,130 @@ def segment_files(
     return result
 
 
-def _is_done(path: Path, targets: Mapping[str, Path], record: Record, existing: Existing) -> bool:
-    """Tell whether there is nothing to do; raise where something is in the way."""
+def _tell_of_names(
+    paths: Sequence[Path], names: Sequence[str], batch: Batch, record: Record
+) -> Generator[Event, None, None]:
+    """Tell which results are not called as their images, and which are those of other images."""
+    renamed, taken = [], []
+    for path, name in zip(paths, names, strict=True):
+        if name != stem(path):
+            renamed.append(f"{path} → {name}")
+        labels = batch.output / f"{name}{ENDINGS['labels']}"
+        there = read_record(labels) if labels.is_file() else None
+        # Of the same file it is told in its turn; to look at all contents now would take long.
+        if there is None or there.image is None or there.image.is_at(path) or obstacle(path):
+            continue
+        with suppress(InputError):
+            other = replace(record, image=_origin(path, there)).other_image(there)
+            if other is not None:
+                taken.append(f"{labels.name} (of {other.path}, not {path})")
+    if renamed:
+        yield Message(
+            "Images whose names are not theirs alone, or too long, have results called otherwise: "
+            f"{_few(renamed)}."
+        )
+    if taken:
+        what = "are replaced" if batch.existing == "replace" else "stay as they are"
+        yield Message(
+            f"Results of other images of the same names in {batch.output} {what}: {_few(taken)}.",
+            warning=True,
+        )
+
+
+def _few(told: Sequence[str]) -> str:
+    return ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return by what a file is known under any name; None if it is not there."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_dev, state.st_ino
+
+
+def _there(
+    path: Path, targets: Mapping[str, Path], inputs: Mapping[tuple[int, int] | None, Path]
+) -> Record | None:
+    """Return the record of the result that is there; raise where something else is in the way."""
+    problem = obstacle(path)
+    if problem:
+        raise InputError(problem)
     for target in targets.values():
-        if target.exists() and path.exists() and target.samefile(path):
-            raise InputError(f"The result would replace the image {path}: give another folder.")
+        found = _file_id(target)
+        if found is not None and found in inputs:
+            raise InputError(
+                f"The result would replace the image {inputs[found]}: give another folder."
+            )
+        if os.path.lexists(target) and not target.is_file():
+            raise InputError(f"{target} is in the way and no file: move it, or {ANOTHER}")
+    return read_record(targets["labels"]) if targets["labels"].exists() else None
+
+
+def _origin(path: Path, there: Record | None) -> Origin:
+    try:
+        return Origin.of(path, there.image if there is not None else None)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error}): check who may read it."
+        ) from error
+
+
+def _is_done(
+    path: Path,
+    targets: Mapping[str, Path],
+    record: Record,
+    earlier: Record | None,
+    existing: Existing,
+) -> bool:
+    """Tell whether there is nothing to do; raise where a result is in the way."""
     labels = targets["labels"]
     there = [target for target in targets.values() if target.exists()]
     if existing == "replace" or not there:
         return False
+    other = record.other_image(earlier) if earlier is not None else None
+    if other is not None:
+        raise InputError(
+            f"{path}: {labels} is the result of another image, {other.path}: {ANOTHER}"
+        )
     if existing == "keep":
         raise InputError(f"{there[0]} exists already: choose to skip what is done, {INSTEAD}")
     if not labels.exists():
         return False  # the labels come last: what is there was left by a run that was cut off
-    earlier = read_record(labels)
     if earlier is None:
         raise InputError(f"{labels} does not tell what made it: choose {INSTEAD}")
     difference = record.difference(earlier)
     if difference:
         raise InputError(f"{labels} was made with {difference}: choose {INSTEAD}")
-    if path.exists() and path.stat().st_mtime > labels.stat().st_mtime:
+    if _has_changed(path, labels, record, earlier):
         raise InputError(f"{path} has changed since {labels} was made: choose {INSTEAD}")
     return set(record.saved) <= set(earlier.saved) and len(there) == len(targets)
 
 
+def _before(path: Path, labels: Path, record: Record, earlier: Record) -> str:
+    """Say of what, or with what else, an earlier result was made; empty if of and with the same."""
+    other, difference = record.other_image(earlier), record.difference(earlier)
+    if other is not None:
+        return f"of another image, {other.path}"
+    if difference:
+        return f"with {difference}"
+    return "of the image as it was before" if _has_changed(path, labels, record, earlier) else ""
+
+
+def _has_changed(path: Path, labels: Path, record: Record, earlier: Record) -> bool:
+    if record.image is None or earlier.image is None:  # earlier versions noted no image
+        return path.stat().st_mtime > labels.stat().st_mtime
+    return record.image.digest != earlier.image.digest
+
+
 def _one(
-    path: Path, targets: Mapping[str, Path], model: Model, batch: Batch, record: Record
+    path: Path,
+    targets: Mapping[str, Path],
+    model: Model,
+    batch: Batch,
+    record: Record,
+    earlier: Record | None,
 ) -> Generator[Event, None, int]:
     """Segment one file and write its results; returns how much was found."""
     image = read_image(path)
@@ -160,18 +269,15 @@ def _one(
     maps = {"keep": frozenset(MAPS).intersection(batch.save), "relabel": False}
     options = resolve_options(model.card, **{**file_options(image), **given, **maps})
     result = yield from inference.segment(image.array, model, options)
-    earlier = read_record(targets["labels"]) if targets["labels"].exists() else None
+    before = "" if earlier is None else _before(path, targets["labels"], record, earlier)
     yield from write_results(result, image, targets, sizes=sizes, description=record.text())
-    if earlier is not None and record.difference(earlier):
+    if earlier is not None and before:
         left = [targets["labels"].with_name(_name_of(targets, kind)) for kind in earlier.saved]
         left = [path for path in left if path not in targets.values() and path.exists()]
         if left:
             names = ", ".join(path.name for path in left)
-            yield Message(
-                f"{names} in {batch.output} is still what an earlier run made with "
-                f"{record.difference(earlier)}.",
-                warning=True,
-            )
+            text = f"{names} in {batch.output} is still what an earlier run made {before}."
+            yield Message(text, warning=True)
     return len(result.features["index"])
 
 

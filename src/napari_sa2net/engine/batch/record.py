@@ -14,6 +14,7 @@ import tifffile
 from ..model_files import Model, model_digest
 from ..scaling import default_labelling
 from ..segmentation import SegmentOptions
+from .origin import Origin
 
 KEY = "napari-sa2net"
 """Of the one entry of the JSON text in a labels file's description."""
@@ -38,6 +39,8 @@ class Record:
     """What was written besides the labels, and before them."""
     version: str = ""
     """Of this package."""
+    image: Origin | None = None
+    """Which image it is of; not known of results of versions up to 0.1."""
 
     def text(self) -> str:
         """Return this as JSON."""
@@ -55,6 +58,16 @@ class Record:
             if mine.get(name) != other.get(name)
         ]
         return ", ".join(different)
+
+    def other_image(self, earlier: Record) -> Origin | None:
+        """Return the image of an earlier record, if that is another one than this record's.
+
+        One that was moved or copied is the same, and so is one whose content was replaced.
+        """
+        mine, other = self.image, earlier.image
+        if mine is None or other is None or mine.digest == other.digest or other.is_at(mine.path):
+            return None
+        return other
 
 
 def record_of(model: Model, options: SegmentOptions, saved: tuple[str, ...]) -> Record:
@@ -82,6 +95,7 @@ def read_record(path: Path) -> Record | None:
             dict(told["settings"]),
             tuple(told["saved"]),
             str(told["version"]),
+            Origin.from_json(told.get("image")),
         )
     except Exception:  # a file of another program can hold anything
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..calibration import Calibration
@@ -53,25 +54,26 @@ def write_results(
         "stages": [f"stage {i}" for i in range(1, 5)],
         "attention": [f"attention {i}" for i in range(1, 5)],
     }
+    channels = channels_of(
+        image.array,
+        image.axes,
+        rgb=image.rgb,
+        names=image.channel_names,
+        region=result.options.region,
+    )
+    objects = replace(objects_of(result), channels=channels.in_imagej)
     for kind, target in targets.items():
         if kind in MAPS:
             array = getattr(result, kind)
             axes = "C" * (array.ndim - len(result.axes)) + result.axes
             write_image(target, array, axes, sizes, name=kind, channel_names=names.get(kind, ()))
         elif kind == "table":
-            channels = channels_of(
-                image.array,
-                image.axes,
-                rgb=image.rgb,
-                names=image.channel_names,
-                region=result.options.region,
-            )
-            table = yield from measure(objects_of(result), channels, sizes)
+            table = yield from measure(objects, channels, sizes)
             write_table(target, table)
         elif kind == "geojson":
-            yield from write_geojson(target, objects_of(result))
+            yield from write_geojson(target, objects)
         elif kind == "rois":
-            yield from write_rois(target, objects_of(result))
+            yield from write_rois(target, objects)
     write_labels(
         targets["labels"], result.labels, result.axes, sizes, name="labels",
         description=description,

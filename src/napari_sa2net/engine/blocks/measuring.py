@@ -174,7 +174,13 @@ class Measuring:
         axes = "".join(letter for letter in "TZYX" if letter in self.stack.axes)
         labels, classes = self.store.level(0), self._class_of()
         objects = Objects(
-            labels, axes, self.classes, classes, regions=self.regions, origin=self.origin
+            labels,
+            axes,
+            self.classes,
+            classes,
+            regions=self.regions,
+            origin=self.origin,
+            channels=self.channels.in_imagej,
         )
         for kind, path in targets.items():
             if kind == "table":

@@ -8,6 +8,7 @@ from ..batch.kinds import MEASURES
 from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Event, Message
+from ..files import check_length
 from ..instances import object_classes
 from ..measuring.objects import all_channels
 from ..measuring.rois import check_rois
@@ -16,7 +17,7 @@ from .phases import Phase, Sum, Trace
 from .plan import Block
 from .result import beside
 from .setup import Setup
-from .store import ATTRIBUTE
+from .store import ATTRIBUTE, MAKING
 from .work import Work
 
 Each = Callable[[Phase, Iterable[Block]], Generator[Event, None, None]]
@@ -80,8 +81,9 @@ class Saving:
         Raises
         ------
         InputError
-            If a file is there that does not, and nothing is to be replaced.
+            If a file is there that does not, and nothing is to be replaced, or a name is too long.
         """
+        check_length(self.store.path, MAKING)  # those of the files beside it are no longer
         known = self.store.claimed()
         for kind, path in self.targets.items():
             if path.exists() and kind not in known and not overwrite:

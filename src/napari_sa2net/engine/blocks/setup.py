@@ -89,6 +89,11 @@ class Setup:
         self.model, self.card, self.blocks = model, card, blocks
         self.preparation, self.zoom_text = prepare(image, card, options)
         self.planes = self.preparation.planes
+        if self.planes.masked:
+            raise InputError(
+                "A masked array is not segmented block by block: segment it in memory (segment), "
+                "or give the array filled, as image.filled(0)."
+            )
         self.stack = self.planes.stack
         self.options = replace(options, labelling=settings, axes=self.planes.axes)
         self.numbers = self.stack.numbers(options.planes)

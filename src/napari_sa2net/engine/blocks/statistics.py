@@ -92,6 +92,9 @@ class Collector:
         if self._normalization.method == "percentile":
             first, second = (-block.box[i] % self._step for i in (0, 1))
             kept = values[:, first :: self._step, second :: self._step]
+            outside = planes.outside(block.plane, block.slices)
+            if outside is not None:
+                kept = kept[:, ~outside[first :: self._step, second :: self._step]]
         extremes = np.stack([values.min(axis=(1, 2)), values.max(axis=(1, 2))])
         if not np.isfinite(extremes).all():
             finite = np.where(np.isfinite(values), values, np.float32(np.nan))
@@ -125,7 +128,7 @@ class Collector:
             samples = np.concatenate(self._samples, axis=1)
             for channel, (low, high) in zip(samples, extremes, strict=True):
                 np.nan_to_num(channel, copy=False, nan=low, posinf=high)
-            limits = value_limits(samples[:, None, :], self._normalization, samples.size)
+            limits = value_limits(samples[:, None, :], self._normalization, max(1, samples.size))
         elif self._normalization.joint or self._normalization.method == "scale":
             widest = (min(low for low, _ in extremes), max(high for _, high in extremes))
             limits = [widest] * len(extremes)

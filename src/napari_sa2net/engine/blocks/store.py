@@ -22,6 +22,8 @@ ATTRIBUTE = "napari-sa2net"
 """Of the result's group: what made it."""
 WORK = ".napari-sa2net"
 """Folder of the working files inside the result; it is removed at the end."""
+MAKING = len(".01234567.part")
+"""Characters that what is in the making has at the end of its name."""
 _RUNS = "runs"
 """Folder of the one working file that tells which run may write. A file of a new name is seen
 at once also on a network disk."""
@@ -316,6 +318,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = 
         one, other = before.get(key), now.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             found += differences(one, other, f"{where}{key} ")
+        elif one != other and key == "fingerprint":
+            found.append("the image has other values")
         elif one != other:
             found.append(f"{where}{key} was {one}, now {other}")
     return found

@@ -45,6 +45,8 @@ class Objects:
     """Whether the numbers are classes, not objects."""
     origin: tuple[int, int] = (0, 0)
     """Row and column in the image of the labels' first pixel; places are told in the image."""
+    channels: int = 1
+    """Channels of the image as ImageJ counts them, see :attr:`Channels.in_imagej`."""
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.labels.shape)
@@ -94,12 +96,20 @@ class Channels:
     """Of the channels; none alike."""
     region: Box | None = None
     """The part of each plane that the labels are of; all of it if None."""
+    rgb: bool = False
+    """Whether they are colours."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the labels that are measured on it."""
         stack = self.planes.stack
         return stack.shape if self.region is None else stack.part(self.region).shape
+
+    @property
+    def in_imagej(self) -> int:
+        """How many of them ImageJ counts: red, green and blue of 8 bits are one image there."""
+        colours = self.rgb and np.dtype(self.planes.arrays[0].dtype) == np.uint8
+        return 1 if colours else len(self.names)
 
     def values(self, number: int) -> NDArray[Any]:
         """Return a plane as (C, H, W); of a region nothing else is read."""
@@ -156,7 +166,7 @@ def all_channels(planes: Planes, rgb: bool = False, names: Sequence[str] = ()) -
         name = given.strip()
         unique.append(number if not name or name in (*unique, *numbers) else name)
     everything = replace(planes, channels=tuple(range(count)), in_channels=count)
-    return Channels(everything, tuple(unique))
+    return Channels(everything, tuple(unique), rgb=rgb)
 
 
 def values_of(plane: NDArray[Any]) -> NDArray[Any]:

@@ -44,8 +44,8 @@ def write_rois(
 
     Every object of a plane is a ROI: a polygon, or a composite one if it has holes or several
     parts. It carries the name of its class and its number, the class's colour, and its position
-    along Z and time, if the image has these axes. An existing file is replaced, only when the
-    new one is complete.
+    along Z and time, if the image has these axes; it is on all channels. An existing file is
+    replaced, only when the new one is complete.
 
     Parameters
     ----------
@@ -99,12 +99,22 @@ def _roi(outline: Outline, objects: Objects, place: dict[str, int], mark: str) -
     roi.name = f"{_plain(info.name) or 'object'}_{outline.number}{where}{mark}"
     if info.name:
         roi.stroke_color = bytes((255, *bytes.fromhex(info.color[1:])))
-    # Of a stack without other axes ImageJ knows the plane; otherwise Z and time.
-    if len(place) == 1:
-        roi.position = next(iter(place.values())) + 1
-    elif place:
-        roi.z_position, roi.t_position = place["Z"] + 1, place["T"] + 1
+    _place(roi, objects, place)
     return roi
+
+
+def _place(roi: Any, objects: Objects, place: dict[str, int]) -> None:
+    """Say in which plane of an image's stack a ROI lies, on whatever channel.
+
+    ImageJ numbers the planes of a stack along its only axis, and places ROIs in a hyperstack,
+    which has several, along each of them.
+    """
+    stack = objects.stack
+    along = [a for a, n in zip(stack.plane_axes, stack.lengths, strict=True) if n > 1]
+    if len(along) + (objects.channels > 1) > 1:
+        roi.z_position, roi.t_position = (place[a] + 1 if a in place else 0 for a in "ZT")
+    elif along:
+        roi.position = place[along[0]] + 1
 
 
 def _plain(name: str) -> str:

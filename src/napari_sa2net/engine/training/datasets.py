@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from skimage.io import imread
 
 from ..errors import InputError, TrainingError
-from ..image_file import PICTURE_ENDINGS, TIFF_ENDINGS
+from ..files import read_image
+from ..image_file import PICTURE_ENDINGS, TIFF_ENDINGS, obstacle, spelled_alike
 from ..parts import label
 from ..scaling import resample, zoomed_shape
 from ..weights import ModelCard
@@ -76,7 +77,8 @@ class DataSet:
 
     def zoom_of(self, name: str, card: ModelCard) -> float:
         """Return by what the sides of the image called ``name`` are multiplied."""
-        size = self.pixel_sizes.get(name, self.pixel_size)
+        sizes = {spelled_alike(key): size for key, size in self.pixel_sizes.items()}
+        size = sizes.get(spelled_alike(name), self.pixel_size)
         if size is None or card.pixel_size is None:
             return self.zoom
         return self.zoom * size / card.pixel_size
@@ -84,9 +86,9 @@ class DataSet:
 
 def image_pairs(folder: Path, masks_folder: str = "masks") -> list[tuple[Path, Path]]:
     """Return the (image, mask) files of a data set folder, sorted by name."""
-    masks = {path.stem: path for path in _image_files(folder / masks_folder)}
-    images = sorted(_image_files(folder / "images"))
-    pairs = [(path, masks[path.stem]) for path in images if path.stem in masks]
+    masks = {spelled_alike(path.stem): path for path in _image_files(folder / masks_folder)}
+    images = [(path, spelled_alike(path.stem)) for path in sorted(_image_files(folder / "images"))]
+    pairs = [(path, masks[name]) for path, name in images if name in masks]
     if not pairs:
         raise TrainingError(
             f"{folder} has no images with masks: it needs the folders images/ and {masks_folder}/ "
@@ -114,13 +116,13 @@ def read_pair(
     TrainingError
         If the colours do not fit the model, or a mask of classes holds a number that is none.
     """
-    image = imread(image_path)
+    image = _pixels(image_path)
     planes = image[None] if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
     if card.in_channels == 1 and len(planes) > 1:
         raise TrainingError(f"{image_path} is in colour, and the model takes one channel.")
     if card.colour_order is not None and len(planes) == 3:
         planes = planes[list(card.colour_order)]
-    labels = imread(mask_path).astype(np.int32)
+    labels = _pixels(mask_path, numbers=True).astype(np.int32)
     if dataset.masks == "foreground":
         labels = (labels > 0).astype(np.int32)
     if dataset.objects:
@@ -145,6 +147,15 @@ def _pieces(classes: NDArray[np.int32], objects: int | tuple[int, ...]) -> NDArr
         pieces = label(classes == k)
         out = np.where(pieces > 0, pieces + out.max(), out).astype(np.int32)
     return out
+
+
+def _pixels(path: Path, *, numbers: bool = False) -> NDArray[Any]:
+    problem = obstacle(path)
+    if problem:
+        raise TrainingError(problem)
+    if path.suffix.lower() in PICTURE_ENDINGS:
+        return np.asarray(read_image(path, numbers=numbers).array)
+    return np.asarray(imread(path))
 
 
 def median_diameter(labels: NDArray[np.integer[Any]]) -> float:

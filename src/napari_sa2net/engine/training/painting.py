@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ..axes import Stack
 from ..cards import ModelCard
 from ..errors import InputError
 from ..events import Event, Message, Progress
-from ..images import to_planes
+from ..images import is_dask, to_planes, with_known_shape
 from ..preparation import Preparation, needs_exact_values
 from ..scaling import choose_zoom, resample, zoomed_shape
 from ..segmentation import SegmentOptions
@@ -261,12 +261,12 @@ class _Source:
     ) -> tuple[NDArray[np.int32], NDArray[np.float32] | None]:
         """Read numbers of painted classes or instances, 0 background, and weights, of a part."""
         raw = self._part(self.labels, plane, window)
-        if raw.dtype.kind == "i" and raw.size and raw.min() < 0:
+        if raw.dtype.kind == "i" and raw.size and np.ma.filled(raw, 0).min() < 0:
             raise InputError(
                 f"{self.who}: the annotation has values below 0. Use 0 and more, as the painting "
                 "tools do."
             )
-        highest = int(raw.max(initial=0))
+        highest = int(np.ma.filled(raw, 0).max(initial=0))
         if self._instances and highest >= 2**31:
             raise InputError(f"{self.who}: number the objects anew from 1 on, not up to {highest}.")
         if not self._instances and highest > len(self.names) - (not self.strokes):
@@ -275,12 +275,20 @@ class _Source:
                 f"{self._meanings()}. Paint these, say that the values are instances, or give the "
                 "model more classes."
             )
-        values = raw.astype(np.int32) - (1 if self.strokes else 0)
-        if self.weights is None:
-            return values, None
-        weights = np.asarray(self._part(self.weights, plane, window), np.float32)
-        if not (np.isfinite(weights) & (weights >= 0)).all():
-            raise InputError(f"{self.who}: weights must be 0 or more, and finite.")
+        values = np.ma.filled(raw, 0).astype(np.int32) - (1 if self.strokes else 0)
+        weights = None
+        if self.weights is not None:
+            weights = np.ma.filled(self._part(self.weights, plane, window), 0).astype(np.float32)
+            if not (np.isfinite(weights) & (weights >= 0)).all():
+                raise InputError(f"{self.who}: weights must be 0 or more, and finite.")
+        outside = np.ma.getmaskarray(raw)
+        of_image = self.preparation.planes.outside(plane, window)
+        outside = outside if of_image is None else outside | of_image
+        if outside.any():  # what is masked there counts for nothing
+            if self.strokes:
+                values = np.where(outside, np.int32(IGNORE), values)
+            else:
+                weights = np.where(outside, np.float32(0), 1 if weights is None else weights)
         return values, weights
 
     def _part(self, array: Any, plane: int, window: tuple[slice, slice]) -> NDArray[Any]:
@@ -289,7 +297,8 @@ class _Source:
         )
         where |= dict(zip("YX", window, strict=True))
         try:
-            part = np.asarray(array[tuple(where[letter] for letter in self.stack.axes)])
+            part = array[tuple(where[letter] for letter in self.stack.axes)]
+            part = cast("NDArray[Any]", np.asanyarray(part.compute() if is_dask(part) else part))
         except Exception as error:  # a lazy array can raise anything at all
             if isinstance(error, MemoryError):
                 raise
@@ -307,7 +316,8 @@ class _Source:
         arrays = []
         for what, array in (("annotation", given.labels), ("weights", given.weights)):
             lazy = isinstance(getattr(array, "dtype", None), np.dtype)
-            array = array if lazy or array is None else np.asarray(array)
+            array = with_known_shape(array) if lazy else array
+            array = array if lazy or array is None else np.asanyarray(array)
             if array is not None and tuple(array.shape) != tuple(self.stack.shape):
                 raise InputError(
                     f"{self.who}: the {what} has the shape {tuple(array.shape)}, but its image, "

@@ -20,6 +20,7 @@ from ..cards import build
 from ..devices import choose_device
 from ..errors import InputError, TrainingError
 from ..events import Event, Message
+from ..image_file import spelled_alike
 from ..images import normalize
 from ..network import SA2Net
 from ..weights import Model, ModelCard, load_model
@@ -298,18 +299,19 @@ def load_samples(recipe: Recipe, data: Path, names: Collection[str] | None = Non
         If there are none, or a mask of classes holds a number that is none.
     """
     samples = []
+    listed = set(map(spelled_alike, recipe.held_out if names is None else names))
+    same_look = {spelled_alike(name): look for name, look in recipe.looks.items()}
     for dataset in recipe.datasets:
         if dataset.drawn:
             if names is None:
                 samples.append(_drawn(dataset, recipe))
             continue
-        pairs = image_pairs(data / dataset.folder, dataset.masks_folder)
         pairs = [
             (image, mask)
-            for image, mask in pairs
-            if (image.stem not in recipe.held_out if names is None else image.stem in names)
+            for image, mask in image_pairs(data / dataset.folder, dataset.masks_folder)
+            if (spelled_alike(image.stem) in listed) == (names is not None)
         ]
-        looks = [recipe.looks.get(image.stem, image.stem) for image, _ in pairs]
+        looks = [same_look.get(spelled_alike(image.stem), image.stem) for image, _ in pairs]
         sizes = Counter(looks)
         often = [sizes[look] ** -recipe.look_balance for look in looks]
         for (image_path, mask_path), weight in zip(pairs, often, strict=True):

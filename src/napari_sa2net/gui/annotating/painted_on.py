@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 
 from ...engine.errors import InputError
-from ..layers import NOTE, comes_from, is_result, layer_id, note_of, read_image
+from ..layers import NOTE, comes_from, is_result, layer_id, look_of, may_be, note_of, read_image
 from .layers import KIND
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def write(painting: Any, values: dict[str, Any]) -> None:
 def remember(painting: Any, found: PaintedOn) -> None:
     """Note what a painting was painted on; it is on the list then."""
     values = {
-        "layers": [[str(layer.name), layer_id(layer)] for layer in found.sources],
+        "layers": [[str(x.name), layer_id(x), look_of(x)] for x in found.sources],
         "axes": found.axes,
         "channels": None if found.channels is None else list(found.channels),
         "diameter": found.diameter,
@@ -82,7 +82,7 @@ def recall(painting: Any, viewer: ViewerModel) -> tuple[PaintedOn | None, list[s
     who, texts = f"“{painting.name}”", []
     axes, channels = str(values.get("axes") or ""), values.get("channels")
     if len(sources) < len(there):
-        names = [str(name) for name, _ in layers]
+        names = [str(name) for name, *_ in layers]
         lost = [name for name, layer in zip(names, there, strict=True) if layer is None]
         used = f"{_list([str(x.name) for x in sources])} {'is' if len(sources) == 1 else 'are'}"
         texts.append(
@@ -125,7 +125,7 @@ def _find(layers: list[Any], images: list[Any], first: Any) -> list[Any | None]:
     Parameters
     ----------
     layers
-        Name and id of each, as they were.
+        Name, id and perhaps look of each, as they were.
     images
         The layers there are.
     first
@@ -134,10 +134,11 @@ def _find(layers: list[Any], images: list[Any], first: Any) -> list[Any | None]:
     if len(layers) < 2 and first is not None:
         return [first]
     found: list[Any | None] = []
-    for name, identity in layers:
+    for name, identity, *look in layers:
         free = [x for x in images if x not in found]
         same = [x for x in free if layer_id(x) == identity]
-        same += [x for x in free if str(x.name) == name]
+        named = [x for x in free if str(x.name) == name]
+        same += [x for x in named if may_be(x, look[0] if look else "")]
         found.append(same[0] if same else None)
     if found and found[0] is None and first not in found:
         found[0] = first

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..annotating.layers import KIND
 from ..annotating.originals import ORIGINAL, Original
-from ..layers import NOTE, layer_id, note_of
+from ..layers import NOTE, layer_id, look_of, may_be, note_of
 from ..transforms import Matrix, Transform
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ class Describer:
         self._colours: dict[str, Any] = {}
         self._columns: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
+
+    @property
+    def image(self) -> dict[str, Any]:
+        """What is known of the image that was painted on."""
+        return self._last.get("image") or {}
+
+    def go_on(self, about: dict[str, Any]) -> None:
+        """Begin with what was described before."""
+        self._last = about
 
     def describe(self, layer: Any, image_layer: Any = None) -> dict[str, Any]:
         """Return what there is to keep of ``layer`` besides its pixels.
@@ -72,23 +81,25 @@ class Describer:
 
     def _image(self, layer: Any, image_layer: Any) -> dict[str, Any]:
         if image_layer is None:
-            known = self._last.get("image")
-            if known:
-                return known
+            if self.image:
+                return self.image
             table = (note_of(layer) or {}).get(KIND)
             return {"name": str(table.get("image", "")) if isinstance(table, dict) else ""}
-        path = getattr(image_layer.source, "path", None)
         return {
             "name": str(image_layer.name),
             "id": layer_id(image_layer),
-            "path": None if path is None else str(path),
+            "path": _path(image_layer),
+            "look": look_of(image_layer),
             "shape": list(_shape(image_layer)),
             "transform": _transform(Transform.from_layer(image_layer)),
         }
 
 
-def image_of(viewer: ViewerModel, layer: Any) -> Any:
-    """Return the Image layer that ``layer`` says it was painted on, None if it is not open."""
+def image_of(viewer: ViewerModel, layer: Any, known: Mapping[str, Any]) -> Any:
+    """Return the Image layer that ``layer`` says it was painted on, None if it is not open.
+
+    ``known`` is what was kept of the image before: another one of its name is not taken for it.
+    """
     table = (note_of(layer) or {}).get(KIND)
     if not isinstance(table, dict):
         return None
@@ -96,27 +107,44 @@ def image_of(viewer: ViewerModel, layer: Any) -> Any:
     for other in images:
         if table.get("image_id") and layer_id(other) == table["image_id"]:
             return other
-    return next((other for other in images if str(other.name) == table.get("image")), None)
+    named = [other for other in images if str(other.name) == table.get("image")]
+    return next((other for other in named if _may_be(other, known)), None)
 
 
-def find_image(viewer: ViewerModel, about: Mapping[str, Any]) -> Any:
+def find_image(viewer: ViewerModel, about: Mapping[str, Any]) -> tuple[Any, str]:
     """Return the open image that a kept painting belongs to, None if there is none.
 
-    It is the same layer, or one of the same shape from the same file or of the same name.
+    It is the same layer, or one of the same pixels from the same file or of the same name; where
+    pixels or files cannot be compared, of the same shape. Also returns a sentence if an image is
+    open that seems to be it and is not.
     """
     known = about.get("image") or {}
     images = [layer for layer in viewer.layers if isinstance(layer, Image)]
     for layer in images:
         if known.get("id") and layer_id(layer) == known["id"]:
-            return layer
+            return layer, ""
     fitting = [
         layer for layer in images if not known.get("shape") or list(_shape(layer)) == known["shape"]
     ]
-    for layer in fitting:
-        path = getattr(layer.source, "path", None)
-        if known.get("path") and path is not None and str(path) == known["path"]:
-            return layer
-    return next((layer for layer in fitting if str(layer.name) == known.get("name")), None)
+    alike = [layer for layer in fitting if known.get("path") and _path(layer) == known["path"]]
+    alike += [layer for layer in fitting if str(layer.name) == known.get("name")]
+    found = next((layer for layer in alike if _may_be(layer, known)), None)
+    if found is not None or not alike:
+        return found, ""
+    where = f" ({known['path']})" if known.get("path") else ""
+    return None, (
+        f"“{alike[0].name}” is another image than the “{known.get('name')}”{where} that was "
+        "painted on: open that one, and restore the painting once more."
+    )
+
+
+def _may_be(layer: Any, known: Mapping[str, Any]) -> bool:
+    return may_be(layer, str(known.get("look") or ""), known.get("path"))
+
+
+def _path(layer: Any) -> str | None:
+    path = getattr(layer.source, "path", None)
+    return None if path is None else str(path)
 
 
 def rebuild(

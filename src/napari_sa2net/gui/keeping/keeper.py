@@ -169,6 +169,8 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
     def _begin(self, watch: Watch) -> None:
         layer: Any = watch.layer()
         letters = layer_letters(layer)
+        if self._restoring is not None:
+            watch.describer.go_on(self._restoring.about())
         sides = (letters.index("Y"), letters.index("X"))
         watch.job = self.saver.add(
             layer.data.view(np.ndarray),
@@ -182,7 +184,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
         layer, viewer = watch.layer(), self.viewer
         image = None if watch.image is None else watch.image()
         if image is None and viewer is not None:
-            image = image_of(viewer, layer)
+            image = image_of(viewer, layer, watch.describer.image)
         return watch.describer.describe(layer, image)
 
     def _watch_of(self, layer: Any) -> Watch | None:
@@ -226,7 +228,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
             raise InputError("The viewer was closed: open napari again to restore the painting.")
         found = PaintingSet.open(kept.folder)
         try:
-            layer, damaged = self._rebuild(viewer, found, kept)
+            layer, damaged, remark = self._rebuild(viewer, found, kept)
             self._restoring = found
             viewer.layers.append(layer)
         except BaseException as error:
@@ -245,15 +247,17 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
                 "warning",
                 f"{damaged} parts of “{layer.name}” were damaged on the disk and are empty now.",
             )
+        if remark:
+            self._on_told("warning", remark)
         self.changed.emit()
         return layer
 
-    def _rebuild(self, viewer: Any, found: PaintingSet, kept: Kept) -> tuple[Any, int]:
+    def _rebuild(self, viewer: Any, found: PaintingSet, kept: Kept) -> tuple[Any, int, str]:
         array, damaged = found.read()
         about = found.about()
-        image = find_image(viewer, about)
+        image, remark = find_image(viewer, about)
         layer = rebuild(array, about, unpack(found.attached()), image, kept.name or "painting")
-        return layer, damaged
+        return layer, damaged, remark
 
     def forget(self, kept: Kept) -> None:
         """Remove a painting that was left, for good.

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...engine.errors import InputError
 from ...engine.events import Event, Message, Progress
+from ...engine.folders import expanded
 
 RUNNING_ON = "Running on "
 """How the engine's message of the device begins."""
@@ -258,7 +259,7 @@ class Backend:
             resume=True,
         )
         result = yield from telling_device(work)
-        path = path.expanduser()
+        path = expanded(path)
         with replacing(path) as partial:
             shutil.move(result.saved[kind], partial)
         return path

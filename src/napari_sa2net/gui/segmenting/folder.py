@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...engine.batch.events import FileEnded, FileStarted
 from ...engine.errors import InputError
+from ...engine.folders import expanded
 from ..image_panel import parse_channels
 from ..jobs.worker import describe_error
 from ..resolve import Choices
@@ -46,8 +48,8 @@ def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderR
         raise InputError(
             f"The model “{choices.card.name}” is not here yet: press Download in the tab first."
         )
-    images = Path(form.images.strip()).expanduser()
-    if not form.images.strip() or not images.is_dir():
+    images = expanded(form.images.strip())
+    if not form.images.strip() or not os.path.isdir(images):
         raise InputError(f"“{form.images}” is no folder: choose the one with the images.")
     if not form.output.strip():
         raise InputError("Choose a folder for the results.")
@@ -60,7 +62,7 @@ def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderR
     }
     if choices.pixel_size is not None:  # else what each file says
         options["pixel_size"] = choices.pixel_size
-    output = Path(form.output.strip()).expanduser()
+    output = expanded(form.output.strip())
     return FolderRequest(images, output, form.save, form.replace, choices.card.name, options)
 
 

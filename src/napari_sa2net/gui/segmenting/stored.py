@@ -8,6 +8,7 @@ nor change the result.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from ...engine.blocks.plan import disk_bytes
 from ...engine.blocks.store import WORK, import_zarr
 from ...engine.disk import patiently
 from ...engine.errors import InputError
+from ...engine.folders import expanded
 from .. import colours
 from ..layers import NOTE, LayerImage, note_of
 from ..notes import Note, Written, claim, earlier, make_note
@@ -204,7 +206,7 @@ def keep_store(store: Path, path: Path) -> Path:
     InputError
         If it is not complete, the name is another format's, or there is something already.
     """
-    path = path.expanduser()
+    path = expanded(path)
     if (store / WORK / "job.json").exists() or not store.exists():
         raise InputError(
             "This result is not complete yet: wait for it, or press Segment to go on with it."
@@ -216,7 +218,7 @@ def keep_store(store: Path, path: Path) -> Path:
             "or one that ends in .csv, .geojson or .zip for what is told of its objects. To write "
             "TIFF, segment a part of the image (Where)."
         )
-    if path.exists():
+    if os.path.lexists(path):
         raise InputError(f"{path} exists already: give another name.")
     partial = path.with_name(f"{path.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
