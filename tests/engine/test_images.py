@@ -58,7 +58,7 @@ def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("axes", "shape", "says"),
     [
-        ("YXQ", (4, 4, 4), r"axes 'YXQ' do not fit: .* letters .* Write for example TYX\."),
+        ("YX1", (4, 4, 4), r"axes 'YX1' do not fit: .* letters .* Write for example TYX\."),
         ("YYX", (4, 4, 4), "once"),
         ("TZX", (4, 4, 4), "Y and X"),
         ("YX", (4, 4, 4), "3 axes"),

@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
         help="where to write; NAME.zarr for one image of any size, block by block",
     )
     add_model(parser)
-    add_axes(parser)
+    add_axes(parser, all_positions=True)
     add_scale(parser)
     add_region(parser)
     add_labelling(parser)
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
         raise UsageError("--link is for objects: leave it out, or add  --result instances")
     options = segment_options(arguments)
-    for name in ("axes", "channels", "link", "region"):
+    for name in ("axes", "channels", "position", "link", "region"):
         options[name] = getattr(arguments, name)
     batch = Batch(output, arguments.save, arguments.existing, options)
     kind = arguments.result or model.card.result
@@ -152,6 +152,7 @@ class _Terminal:
         self._bar: ProgressBar | None = None
 
     def __call__(self, event: Event) -> None:
+        from ..engine.events import Message
         from ..progress import ProgressBar
 
         if isinstance(event, FileStarted):
@@ -161,6 +162,8 @@ class _Terminal:
             self._tell(event)
         elif self._bar is not None:
             self._bar(event)
+        elif isinstance(event, Message):  # about all of the files
+            self._messages(event)
 
     def _tell(self, event: FileEnded) -> None:
         if event.error is not None:

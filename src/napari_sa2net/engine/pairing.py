@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .files import one_of_each_set
 from .image_file import list_images, stem
 
 _ENDINGS = re.compile(r"(?<=.)[ _.-]+(annotations?|labels?|masks?|strokes|painting)\Z", re.I)
@@ -29,7 +30,9 @@ def by_name(given: Any) -> dict[str, Path]:
         If two have the same name.
     """
     named: dict[str, Path] = {}
-    for path in list_images(given if isinstance(given, (list, tuple)) else [given]):
+    for path in one_of_each_set(list_images(given if isinstance(given, list | tuple) else [given]))[
+        0
+    ]:
         name = stem(path)
         if name in named:
             raise InputError(

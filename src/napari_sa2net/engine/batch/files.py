@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +13,12 @@ from .. import inference
 from ..calibration import Calibration, sizes_yx
 from ..errors import InputError, SA2NetError
 from ..events import Event, Message
-from ..files import ensure_folder, list_images, read_image
+from ..files import ensure_folder, list_images, one_of_each_set, read_image, read_info
 from ..image_file import ImageFile, file_options
 from ..measuring.rois import check_rois
 from ..model_files import Model
 from ..options import resolve_options
+from ..positions import ALL
 from .events import BatchResult, FileEnded, FileStarted
 from .kinds import ENDINGS, KINDS, MAPS
 from .names import output_names
@@ -94,22 +96,28 @@ def segment_files(
     """
     if "rois" in batch.save:
         check_rois()
-    record = record_of(model, resolve_options(model.card, **batch.options), batch.save)
+    position = batch.options.get("position")
+    plain = {**batch.options, "position": None if position == ALL else position}
+    record = record_of(model, resolve_options(model.card, **plain), batch.save)
     ensure_folder(batch.output)  # what cannot be written should fail now, not after an image
-    paths = list_images(images, tuple(ENDINGS.values()))
+    paths, remarks = one_of_each_set(list_images(images, tuple(ENDINGS.values())))
+    for remark in remarks:
+        yield Message(remark, warning=True)
+    parts = _parts(paths, position)
     result = BatchResult()
-    for number, (path, name) in enumerate(zip(paths, output_names(paths), strict=True), start=1):
-        yield FileStarted(path, number, len(paths))
+    for number, (path, name, place) in enumerate(parts, start=1):
+        yield FileStarted(path, number, len(parts))
+        record = replace(record, settings={**record.settings, "position": place})
         targets = {
             kind: batch.output / f"{name}{ENDINGS[kind]}" for kind in ("labels", *batch.save)
         }
-        ended = FileEnded(path, number, len(paths), "done", targets["labels"])
+        ended = FileEnded(path, number, len(parts), "done", targets["labels"])
         try:
             if _is_done(path, targets, record, batch.existing):
                 ended = replace(ended, status="skipped")
                 result = replace(result, skipped=(*result.skipped, path))
             else:
-                found = yield from _one(path, targets, model, batch, record)
+                found = yield from _one(path, place, targets, model, batch, record)
                 ended = replace(ended, found=found)
                 result = replace(result, done=(*result.done, path))
         except Exception as error:  # one bad file must not stop the others
@@ -118,6 +126,25 @@ def segment_files(
             result = replace(result, failed=(*result.failed, (path, _reason(error))))
         yield ended
     return result
+
+
+def _parts(paths: list[Path], position: Any) -> list[tuple[Path, str, int | None]]:
+    """Return file, name for results and position of each image to be segmented.
+
+    Results of one image among several of a file have its number in their name.
+    """
+    parts: list[tuple[Path, str, int | None]] = []
+    for path, name in zip(paths, output_names(paths), strict=True):
+        count = 1
+        if position is not None:
+            with suppress(Exception):  # of which reading it tells more
+                count = read_info(path).images
+        if count == 1:
+            parts.append((path, name, None if position == ALL else position))
+        else:
+            places = range(count) if position == ALL else (position,)
+            parts += [(path, f"{name}_p{place}", place) for place in places]
+    return parts
 
 
 def _is_done(path: Path, targets: Mapping[str, Path], record: Record, existing: Existing) -> bool:
@@ -145,20 +172,23 @@ def _is_done(path: Path, targets: Mapping[str, Path], record: Record, existing: 
 
 
 def _one(
-    path: Path, targets: Mapping[str, Path], model: Model, batch: Batch, record: Record
+    path: Path,
+    position: int | None,
+    targets: Mapping[str, Path],
+    model: Model,
+    batch: Batch,
+    record: Record,
 ) -> Generator[Event, None, int]:
     """Segment one file and write its results; returns how much was found."""
-    image = read_image(path)
+    given = {name: value for name, value in batch.options.items() if value is not None}
+    given |= {"position": position}
+    image = read_image(path, axes=given.get("axes"), position=position)
     if image.remark:
         yield Message(image.remark, warning=True)
-    given = {name: value for name, value in batch.options.items() if value is not None}
-    if "axes" in given:
-        axes = str(given["axes"]).upper()
-        image = replace(image, axes=axes, rgb=image.rgb and axes.endswith("C"))
     image = replace(image, rgb=bool(given.get("rgb", image.rgb)))
     sizes = _sizes(image, given.get("pixel_size"))
     maps = {"keep": frozenset(MAPS).intersection(batch.save), "relabel": False}
-    options = resolve_options(model.card, **{**file_options(image), **given, **maps})
+    options = resolve_options(model.card, **{**file_options(image, given), **maps})
     result = yield from inference.segment(image.array, model, options)
     earlier = read_record(targets["labels"]) if targets["labels"].exists() else None
     yield from write_results(result, image, targets, sizes=sizes, description=record.text())

@@ -90,7 +90,7 @@ class Setup:
         self.preparation, self.zoom_text = prepare(image, card, options)
         self.planes = self.preparation.planes
         self.stack = self.planes.stack
-        self.options = replace(options, labelling=settings, axes=self.planes.axes)
+        self.options = replace(options, labelling=settings, axes=self.planes.given)
         self.numbers = self.stack.numbers(options.planes)
         side = blocks.side_for(self.preparation.zoom)
         self.region = check_region(options.region, self.stack.plane_shape)
