@@ -311,7 +311,9 @@ def measure(result: Segmentation, image: Any = None) -> Table:
         If image and result do not belong together.
     """
     options = result.options
-    file = _read(image, {"position": options.position})
+    file = image
+    if isinstance(image, (str, Path, ImageFile)):
+        file = _read(image, {"position": options.position})
     if isinstance(file, ImageFile) and len(options.axes or file.axes) != file.array.ndim:
         file = _read(file.path, {"axes": options.axes, "position": options.position})
     sizes: dict[str, float] = {}

@@ -51,8 +51,8 @@ class Colours:
         if self.kind == "grey and alpha":
             return np.take(values, [0], axis=samples)
         parts = np.moveaxis(values, samples, -1)[..., : _SAMPLES[self.kind]]
-        colours = getattr(self, f"_{self.kind.lower()}")(parts, self._top(values.dtype))
-        return np.moveaxis(colours, -1, samples)
+        convert = {"CMYK": _cmyk, "YCbCr": _ycbcr, "CIELab": _cielab, "ICCLab": _icclab}[self.kind]
+        return np.moveaxis(convert(parts, self._top(values.dtype)), -1, samples)
 
     def _top(self, dtype: np.dtype[Any]) -> float:
         if dtype.kind not in "ui":
@@ -66,39 +66,39 @@ class Colours:
             return values
         return np.asarray(values.dtype.type(self._top(values.dtype)) - values)
 
-    @staticmethod
-    def _cmyk(values: NDArray[Any], top: float) -> NDArray[Any]:
-        ink = values.astype(np.float32) / top
-        return _whole((1 - ink[..., :3]) * (1 - ink[..., 3:]) * top, values.dtype, top)
 
-    @staticmethod
-    def _ycbcr(values: NDArray[Any], top: float) -> NDArray[Any]:
-        middle = (top + 1) / 2 if top > 1 else 0.5
-        y = values[..., 0].astype(np.float32)
-        blue, red = (values[..., i].astype(np.float32) - middle for i in (1, 2))
-        green = y - 0.344136 * blue - 0.714136 * red
-        colours = np.stack([y + 1.402 * red, green, y + 1.772 * blue], axis=-1)
-        return _whole(colours, values.dtype, top)
+def _cmyk(values: NDArray[Any], top: float) -> NDArray[Any]:
+    ink = values.astype(np.float32) / top
+    return _whole((1 - ink[..., :3]) * (1 - ink[..., 3:]) * top, values.dtype, top)
 
-    @staticmethod
-    def _cielab(values: NDArray[Any], top: float) -> NDArray[Any]:
-        """Convert from L from 0 to ``top``, and a and b signed."""
-        signed = values[..., 1:]
-        if values.dtype.kind == "u":
-            signed = np.ascontiguousarray(signed).view(values.dtype.str.replace("u", "i"))
-        unit = 1 if values.dtype.itemsize == 1 or values.dtype.kind == "f" else 256
-        light = values[..., 0].astype(np.float32)
-        scale = 1.0 if values.dtype.kind == "f" else 100 / top
-        return _from_lab(light * scale, signed / unit, values.dtype, top)
 
-    @staticmethod
-    def _icclab(values: NDArray[Any], top: float) -> NDArray[Any]:
-        """Convert from L from 0 to ``top``, and a and b with 128 for 0."""
-        unit = 1 if values.dtype.itemsize == 1 else 256
-        chroma = values[..., 1:].astype(np.float32) / unit - 128
-        light = values[..., 0].astype(np.float32)
-        scale = 100 / 65280 if unit == 256 else 100 / top
-        return _from_lab(light * scale, chroma, values.dtype, top)
+def _ycbcr(values: NDArray[Any], top: float) -> NDArray[Any]:
+    middle = (top + 1) / 2 if top > 1 else 0.5
+    y = values[..., 0].astype(np.float32)
+    blue, red = (values[..., i].astype(np.float32) - middle for i in (1, 2))
+    green = y - 0.344136 * blue - 0.714136 * red
+    colours = np.stack([y + 1.402 * red, green, y + 1.772 * blue], axis=-1)
+    return _whole(colours, values.dtype, top)
+
+
+def _cielab(values: NDArray[Any], top: float) -> NDArray[Any]:
+    """Convert from L from 0 to ``top``, and a and b signed."""
+    signed = values[..., 1:]
+    if values.dtype.kind == "u":
+        signed = np.ascontiguousarray(signed).view(values.dtype.str.replace("u", "i"))
+    unit = 1 if values.dtype.itemsize == 1 or values.dtype.kind == "f" else 256
+    light = values[..., 0].astype(np.float32)
+    scale = 1.0 if values.dtype.kind == "f" else 100 / top
+    return _from_lab(light * scale, signed / unit, values.dtype, top)
+
+
+def _icclab(values: NDArray[Any], top: float) -> NDArray[Any]:
+    """Convert from L from 0 to ``top``, and a and b with 128 for 0."""
+    unit = 1 if values.dtype.itemsize == 1 else 256
+    chroma = values[..., 1:].astype(np.float32) / unit - 128
+    light = values[..., 0].astype(np.float32)
+    scale = 100 / 65280 if unit == 256 else 100 / top
+    return _from_lab(light * scale, chroma, values.dtype, top)
 
 
 def _from_lab(
@@ -116,7 +116,8 @@ def _from_lab(
 def _whole(values: NDArray[Any], dtype: np.dtype[Any], top: float) -> NDArray[Any]:
     """Return values between 0 and ``top`` in a type."""
     limited = np.clip(values, 0, top)
-    return (np.rint(limited) if dtype.kind in "ui" else limited).astype(dtype)
+    whole: NDArray[Any] = np.rint(limited) if dtype.kind in "ui" else limited
+    return whole.astype(dtype)
 
 
 def of_palette(colormap: NDArray[Any]) -> Colours | None:

@@ -36,6 +36,8 @@ class FileInfo:
     """What the numbers show, where they are no grey values and no red, green and blue."""
     images: int = 1
     """How many images the file holds."""
+    arrays: int = 1
+    """In how many arrays they are; the rest is of the first."""
     remark: str = ""
     """What a person should know of them."""
 
@@ -87,7 +89,7 @@ def file_options(image: ImageFile, given: Mapping[str, Any] | None = None) -> di
     given
         Options by their names, None where not given. They go before what the file tells.
     """
-    known = {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+    known: dict[str, Any] = {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
     options = {name: value for name, value in (given or {}).items() if value is not None}
     axes = options.pop("axes", None)
     if axes is not None and str(axes).upper() != image.asked.get("axes"):

@@ -75,13 +75,13 @@ def read_zarr_info(path: Path) -> FileInfo:
     images = [_image(node, path) for node in _nodes(path)]
     sizes = [(image.axes, image.shape) for image in images]
     first = images[0]
-    more = choose_image(sizes, None, _told(path))[2] if len(images) > 1 else ""
     return FileInfo(
         first.axes,
         first.shape,
         first.calibration,
         images=sum(count_positions(*size) for size in sizes),
-        remark=" ".join(filter(None, (first.remark, more))),
+        arrays=len(images),
+        remark=first.remark,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ def first_of(what: str, count: int, axes: str = "") -> str:
     )
 
 
-def check_position(position: int | None, count: int, what: str) -> int:
+def check_position(position: Any, count: int, what: str) -> int:
     """Return the number of the image that is used, the first if none is asked for.
 
     Raises
@@ -51,7 +50,7 @@ def check_position(position: int | None, count: int, what: str) -> int:
     """
     if position is None:
         return 0
-    if not isinstance(position, Integral):
+    if not isinstance(position, int | np.integer):
         everything = " (all of them are for segment_files)" if position == ALL else ""
         raise InputError(
             f"position is {position!r}: give the number of one image, from 0 on{everything}."
@@ -61,7 +60,7 @@ def check_position(position: int | None, count: int, what: str) -> int:
             f"There is no position {position}: {what} holds {count} image{'s' * (count > 1)}, "
             + (f"numbered 0 to {count - 1}." if count > 1 else "number 0.")
         )
-    return position
+    return int(position)
 
 
 def choose_image(

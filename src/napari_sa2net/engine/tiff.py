@@ -82,6 +82,9 @@ def read_tiff(
             if colours.adds_axis:
                 samples = array.ndim - 1
                 letters = axes if axes and len(axes) == array.ndim else letters + COLOURS
+            elif axes is None and array.shape[samples] == 1:  # grey values without opacity
+                array, letters = array.squeeze(samples), letters.replace(COLOURS, "")
+                samples = -1
         sizes_um, kind = _tiff_calibration(tiff, image.page)
         names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
     if axes is not None and letters != axes and letters != axes + COLOURS:
@@ -107,14 +110,14 @@ def read_tiff_info(path: Path) -> FileInfo:
         colours = _colours_of(path, tiff, image, numbers=False)
         letters = as_image_axes(image.letters(), image.shape)
         sizes = [(as_image_axes(i.letters(), i.shape), i.shape) for i in images]
-        more = choose_image(sizes, None, path.name)[2] if len(images) > 1 else ""
         return FileInfo(
             letters,
             image.shape,
             _tiff_calibration(tiff, image.page)[0],
             colours,
             sum(count_positions(*size) for size in sizes),
-            " ".join(filter(None, (remark, image.missing, more))),
+            len(images),
+            " ".join(filter(None, (remark, image.missing))),
         )
 
 
@@ -300,6 +303,11 @@ def _colours_of(
             raise InputError(
                 f"The colours of {path.name} are {count} inks (photometric {kind}), and not "
                 "cyan, magenta, yellow and black: save it as RGB."
+            )
+        if kind == 6 and tuple(page.subsampling or ()) not in ((), (1, 1)):
+            raise InputError(
+                f"The colours of {path.name} are YCbCr of which only some pixels have their own "
+                "(chroma subsampling), which is not understood: save it as RGB."
             )
         return Colours(_SAMPLES[kind], bits=bits)
     if image.samples >= 0 and kind <= 1 and _is_grey_and_alpha(page, image):

@@ -49,7 +49,9 @@ class Objects:
     def __post_init__(self) -> None:
         check_axes(self.axes, self.labels.shape)
         if set(self.axes) - set("TZYX"):
-            raise InputError(f"Labels have the axes T, Z, Y and X, but these are {self.axes}.")
+            raise InputError(
+                f"Labels have no channels and no positions, but their axes are {self.axes}."
+            )
         if "Z" not in self.axes:
             object.__setattr__(self, "through_z", False)
 
