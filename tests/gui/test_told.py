@@ -250,7 +250,7 @@ def test_several_positions_are_refused_with_what_to_do(
         layer = viewer.add_image(stage, name="stage", axis_labels=("scene", "time", "y", "x"))
     image = read_image(layer)
     assert image.axes == "RTYX"
-    with pytest.raises(InputError, match=r"R \(position\) of 3\. Write Z for it") as error:
+    with pytest.raises(InputError, match=r"R \(position\) with 3 entries\. Write Z") as error:
         image.check_axes()
     assert f"viewer.layers['{layer.name}'].data[0]" in str(error.value)
     assert image.with_axes("ZTYX").axes == "ZTYX"
@@ -259,7 +259,7 @@ def test_several_positions_are_refused_with_what_to_do(
     panel = ImagePanel(viewer)
     panel.choose(layer)
     assert panel.image is None
-    assert "R (position) of 3" in panel.problem
+    assert "R (position) with 3 entries" in panel.problem
     panel.correct("ZTYX", "")
     assert panel.image is not None
     alone = viewer.add_image(stage[:1], axis_labels=("scene", "time", "y", "x"))

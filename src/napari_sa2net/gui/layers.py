@@ -132,15 +132,17 @@ class LayerImage:
         further = [i for i, letter in enumerate(self.axes) if further_axes(letter)]
         if not further:
             return
-        named = ", ".join(f"{describe_axis(self.axes[i])} of {self.data.shape[i]}" for i in further)
+        named = " and ".join(
+            f"{describe_axis(self.axes[i])} with {self.data.shape[i]} entries" for i in further
+        )
         free = [letter for letter in "ZT" if letter not in self.axes]
-        show = ", ".join("0" if i in further else ":" for i in range(max(further) + 1))
-        planes = f" Write {free[0]} for it to take them as planes, or show" if free else " Show"
+        planes = f"Write {free[0]} for it to take them as planes, or show" if free else "Show"
+        index = ", ".join("0" if i in further else ":" for i in range(max(further) + 1))
         raise InputError(
             f"{self.name} (axes {self.axes}) holds several images: besides T, Z, C, Y and X it has "
-            f"the axis {named}.{planes} one as a layer of its own (in napari's console: "
-            f"viewer.add_image(viewer.layers['{self.name}'].data[{show}])); whole files are "
-            "segmented by sa2net segment --position all."
+            f"the axis {named}. {planes} one as a layer of its own (in napari's console: "
+            f"viewer.add_image(viewer.layers['{self.name}'].data[{index}])). Folder of images… "
+            "segments all positions of files."
         )
 
     def with_pixel_size(self, size: float) -> LayerImage:

@@ -106,12 +106,12 @@ def segment_files(
     parts = _parts(paths, position)
     result = BatchResult()
     for number, (path, name, place) in enumerate(parts, start=1):
-        yield FileStarted(path, number, len(parts))
+        yield FileStarted(path, number, len(parts), place)
         record = replace(record, settings={**record.settings, "position": place})
         targets = {
             kind: batch.output / f"{name}{ENDINGS[kind]}" for kind in ("labels", *batch.save)
         }
-        ended = FileEnded(path, number, len(parts), "done", targets["labels"])
+        ended = FileEnded(path, number, len(parts), "done", targets["labels"], position=place)
         try:
             if _is_done(path, targets, record, batch.existing):
                 ended = replace(ended, status="skipped")
