@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .driving import EventHandler, download, drive
 from .engine import devices, inference, weights
+from .engine.axes import as_image_axes, guess_axes
 from .engine.batch.files import Batch, BatchResult, Existing
 from .engine.batch.files import segment_files as batch_steps
 from .engine.blocks import job
@@ -24,6 +27,7 @@ from .engine.measuring.objects import channels_of, objects_of
 from .engine.measuring.table import Table
 from .engine.measuring.table import measure as measuring_steps
 from .engine.options import resolve_options
+from .engine.positions import check_position, count_positions
 from .engine.weights import Model
 
 Result = TypeVar("Result")
@@ -105,7 +109,7 @@ def segment(
         If the model or the device cannot be used.
     """
     loaded = ready(model, progress, on_event)
-    image = read_image(image) if isinstance(image, (str, Path)) else image
+    image = _read(image, options)
     array, _, options = _opened(image, options)
     resolved = resolve_options(loaded.card, device=device, **options)
     work = _telling(image, inference.segment(array, loaded, resolved))
@@ -173,7 +177,7 @@ def segment_to_zarr(
         scheduler does not answer.
     """
     loaded = ready(model, progress, on_event)
-    image = read_image(image) if isinstance(image, (str, Path)) else image
+    image = _read(image, options)
     names = image.channel_names if isinstance(image, ImageFile) else ()
     array, sizes, options = _opened(image, options, output)
     resolved = resolve_options(loaded.card, device=device, **options)
@@ -200,6 +204,26 @@ def _telling(image: Any, work: Generator[Event, None, Result]) -> Generator[Even
     return (yield from work)
 
 
+def _read(image: Any, options: Mapping[str, Any]) -> Any:
+    """Return an image as it is segmented: of a path, or of another position, it is read."""
+    axes, position = options.get("axes"), options.get("position")
+    if isinstance(image, (str, Path)):
+        return read_image(image, axes=axes, position=position)
+    if position is None or isinstance(image, (list, tuple)):
+        return image
+    if isinstance(image, ImageFile):
+        asked = image.asked.get("position")
+        if asked == position or not image.path.name:
+            return image
+        return read_image(image.path, axes=axes or image.asked.get("axes"), position=position)
+    shape = np.shape(image)
+    letters = str(axes or guess_axes(shape)).upper()
+    if len(letters) == len(shape):  # what does not fit is told later
+        count = count_positions(as_image_axes(letters, shape), shape)
+        check_position(position, count, "the image")
+    return image
+
+
 def _opened(
     image: Any, options: dict[str, Any], output: str | Path | None = None
 ) -> tuple[Any, dict[str, float], dict[str, Any]]:
@@ -210,12 +234,12 @@ def _opened(
         written, read = Path(output).resolve(), image.path.resolve()
         if written == read or written in read.parents or read in written.parents:
             raise InputError(f"The result would replace the image {image.path}: give another name.")
-    known = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
+    known = file_options(image, options)
     sizes = dict(image.calibration)
     if options.get("pixel_size"):
         sizes.update(sizes_yx(options["pixel_size"]))
     # Whoever else works on the image opens its file.
-    array = FileArray(image.path, image.array) if image.path.name else image.array
+    array = FileArray(image) if image.path.name else image.array
     return array, sizes, known
 
 
@@ -286,23 +310,32 @@ def measure(result: Segmentation, image: Any = None) -> Table:
     InputError
         If image and result do not belong together.
     """
-    file = read_image(image) if isinstance(image, (str, Path)) else image
+    options = result.options
+    file = image
+    if isinstance(image, (str, Path, ImageFile)):
+        file = _read(image, {"position": options.position})
+    if isinstance(file, ImageFile) and len(options.axes or file.axes) != file.array.ndim:
+        file = _read(file.path, {"axes": options.axes, "position": options.position})
     sizes: dict[str, float] = {}
-    given = result.options.pixel_size
+    given = options.pixel_size
     if given is not None:
         sizes = sizes_yx(given)
     channels = None
     if isinstance(file, ImageFile):
         channels = channels_of(
             file.array,
-            result.options.axes or file.axes,  # as they were when it was segmented
-            rgb=result.options.rgb,
+            options.axes or file.axes,  # as they were when it was segmented
+            rgb=options.rgb,
             names=file.channel_names,
-            region=result.options.region,
+            region=options.region,
         )
         sizes = {**file.calibration, **sizes}
     elif file is not None:
-        options = result.options
-        axes = options.axes or ""
-        channels = channels_of(file, axes, rgb=options.rgb, region=options.region)
+        channels = channels_of(
+            file,
+            options.axes or "",
+            rgb=options.rgb,
+            region=options.region,
+            position=options.position,
+        )
     return drive(measuring_steps(objects_of(result), channels, sizes), "", False, None)

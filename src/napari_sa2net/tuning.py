@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _BUDGETS = ("minutes", "epochs", "steps")
 GOES_ON = "The training that was kept goes on: images and options are those it began with."
-_ABOUT_IMAGES = ("axes", "rgb", "channels", "planes", "diameter", "pixel_size")
+_ABOUT_IMAGES = ("axes", "rgb", "channels", "planes", "position", "diameter", "pixel_size")
 
 
 def fine_tune(
@@ -81,7 +81,7 @@ def fine_tune(
         Fields of :class:`~napari_sa2net.engine.training.settings.FineTuneSettings` (``minutes``,
         or ``epochs`` or ``steps``, ``learning_rate``, ``seed``, …), ``base_channels`` for a
         network from scratch, and for all images ``axes``, ``rgb``, ``channels``, ``planes``,
-        ``diameter`` and ``pixel_size``.
+        ``position``, ``diameter`` and ``pixel_size``.
 
     Returns
     -------
@@ -143,8 +143,8 @@ def suggest_start(
     models
         Names, model files or models; None: all that are here. None is ever downloaded.
     **options
-        For all images ``axes``, ``rgb``, ``channels``, ``planes``, ``diameter`` and
-        ``pixel_size``.
+        For all images ``axes``, ``rgb``, ``channels``, ``planes``, ``position``, ``diameter``
+        and ``pixel_size``.
 
     Returns
     -------

@@ -382,9 +382,9 @@ def test_axes_of_an_ome_zarr_have_any_known_name(tmp_path: Path) -> None:
     axes[0]["name"], axes[1]["name"] = "channel", "Depth"
     (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(attributes))
     assert read_image(tmp_path / "a.zarr").axes == "CZYX"
-    axes[0]["name"] = "lifetime"
+    axes[2]["name"] = "lifetime"
     (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(attributes))
-    with pytest.raises(InputError, match=r"axes lifetime, Depth, y, x of a\.zarr are not"):
+    with pytest.raises(InputError, match=r"axes channel, Depth, lifetime, x of a\.zarr are not"):
         read_image(tmp_path / "a.zarr")
 
 
@@ -478,7 +478,7 @@ def test_further_images_that_do_not_fit_are_told(tmp_path: Path, grey: np.ndarra
     for name, count in (("two.tif", 2), ("positions.ome.tif", 3)):
         image = read_image(tmp_path / name)
         np.testing.assert_array_equal(image.array, grey)
-        assert f"{name} holds {count} images, of which the first is read" in image.remark
+        assert f"{name} holds {count} images, of which the first is used" in image.remark
 
 
 def test_masks_are_read_as_numbers(tmp_path: Path) -> None:

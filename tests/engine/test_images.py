@@ -41,6 +41,24 @@ from napari_sa2net.engine.images import (
         ((3, 64, 64, 3), True, ("t", "y", "x"), "TYXC"),
         ((30, 64, 64), False, ("-3", "-2", "-1"), "ZYX"),
         ((30, 64, 64), False, ("y", "y", "x"), "ZYX"),
+        # A last axis far shorter than the two before it holds channels.
+        ((128, 160, 1), False, None, "YXC"),
+        ((5, 7, 1), False, None, "YXC"),
+        ((64, 64, 2), False, None, "YXC"),
+        ((64, 64, 5), False, None, "YXC"),
+        ((64, 80, 16), False, None, "YXC"),
+        ((9, 64, 64, 5), False, None, "ZYXC"),
+        ((5, 64, 64), False, None, "ZYX"),
+        ((50, 3, 64, 16), False, None, "ZCYX"),
+        ((64, 64, 30), False, None, "ZYX"),
+        # Names go before shapes, and an axis that is of no image is none of TZCYX.
+        ((64, 64, 5), False, ("z", "y", "x"), "ZYX"),
+        ((3, 64, 64), False, ("frame", "row", "col"), "TYX"),
+        ((3, 64, 64), False, ("position", "y", "x"), "RYX"),
+        ((3, 2, 64, 64), False, ("well", "channel", "y", "x"), "QCYX"),
+        ((3, 64, 64, 3), True, ("scene", "y", "x"), "RYXC"),
+        ((2, 2, 3, 2, 64, 64), False, ("p", "t", "z", "c", "y", "x"), "PTZCYX"),
+        ((4, 64, 64, 3), False, ("c", "y", "x", "s"), "ZYXC"),
     ],
 )
 def test_guess_axes(
@@ -58,7 +76,7 @@ def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("axes", "shape", "says"),
     [
-        ("YXQ", (4, 4, 4), r"axes 'YXQ' do not fit: .* letters .* Write for example TYX\."),
+        ("YX1", (4, 4, 4), r"axes 'YX1' do not fit: .* letters .* Write for example TYX\."),
         ("YYX", (4, 4, 4), "once"),
         ("TZX", (4, 4, 4), "Y and X"),
         ("YX", (4, 4, 4), "3 axes"),

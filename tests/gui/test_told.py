@@ -1,4 +1,4 @@
-"""Axes and pixel size that a layer's file tells, and napari does not."""
+"""Axes, colours and pixel size that a layer's file tells, and napari does not."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from npe2 import PluginManifest
+from PIL import Image
 
+from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.files import read_image as read_file
-from napari_sa2net.gui.image_panel import describe
+from napari_sa2net.engine.images import to_planes
+from napari_sa2net.gui.image_panel import ImagePanel, describe
 from napari_sa2net.gui.layers import read_image
 from napari_sa2net.gui.measuring import read_objects, save_objects
 from napari_sa2net.gui.notes import Note, make_note
+from napari_sa2net.gui.regions import current_plane
 from napari_sa2net.gui.saving import image_sizes, read_result, save_result
 
 STACK = np.zeros((4, 30, 40), np.uint8)
+NUMBERS = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
 
 
 @pytest.fixture
@@ -156,3 +161,171 @@ def test_outlines_of_a_hyperstack_are_on_all_its_channels(
     (roi,) = roifile.roiread(tmp_path / "o.zip")
     assert (roi.position, roi.z_position) == expected
     assert roi.t_position == roi.c_position == 0
+
+
+def _palette(path: Path) -> Path:
+    table = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    tifffile.imwrite(path, NUMBERS, photometric="palette", colormap=table)
+    return path
+
+
+def _grey_palette(path: Path) -> Path:
+    table = np.tile(np.arange(255, -1, -1) * 257, (3, 1)).astype(np.uint16)
+    tifffile.imwrite(path, NUMBERS, photometric="palette", colormap=table)
+    return path
+
+
+def _one_bit_palette(path: Path) -> Path:
+    colours = np.array([[255, 0], [0, 255], [9, 90]], np.uint16) * 257
+    tags = [(320, "H", 6, colours.ravel().tolist(), True)]
+    tifffile.imwrite(path, NUMBERS > 99, extratags=tags, software="another program")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(3)
+    return path
+
+
+def _lookup_table(path: Path) -> Path:
+    table = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    tifffile.imwrite(path, NUMBERS, imagej=True, colormap=table)
+    return path
+
+
+def _white_is_zero(path: Path) -> Path:
+    tifffile.imwrite(path, NUMBERS, photometric="miniswhite")
+    return path
+
+
+def _cmyk(path: Path) -> Path:
+    inks = np.random.default_rng(0).integers(0, 256, (40, 50, 4)).astype(np.uint8)
+    tifffile.imwrite(path, inks, photometric="separated")
+    return path
+
+
+def _cmyk_jpeg(path: Path) -> Path:
+    path = path.with_suffix(".jpg")
+    Image.fromarray(np.stack([NUMBERS] * 4, axis=-1), "CMYK").save(path)
+    return path
+
+
+def _with_opacity(path: Path) -> Path:
+    path = path.with_suffix(".png")
+    Image.fromarray(NUMBERS).convert("LA").save(path)
+    return path
+
+
+def _palette_png(path: Path) -> Path:
+    path = path.with_suffix(".png")
+    picture = Image.fromarray(NUMBERS % 3, mode="P")
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(path)
+    return path
+
+
+KINDS = [_palette, _grey_palette, _one_bit_palette, _lookup_table, _white_is_zero, _cmyk,
+         _cmyk_jpeg, _with_opacity, _palette_png]  # fmt: skip
+
+
+@pytest.mark.parametrize("made", KINDS)
+def test_an_image_is_the_same_in_the_window_as_in_its_file(
+    viewer: ViewerModel, tmp_path: Path, made: Any
+) -> None:
+    path = made(tmp_path / "image.tif")
+    layer, file = opened(viewer, path), read_file(path)
+    image = read_image(layer)
+    options = {"in_channels": 3, "exact": True}
+    here = to_planes(image.data, image.axes, rgb=image.rgb, **options)
+    there = to_planes(file.array, file.axes, rgb=file.rgb, **options)
+    np.testing.assert_array_equal(here.read(0), there.read(0))
+    assert image.rgb == file.rgb
+    shown = image.expand(np.zeros(image.result_shape(), int))
+    assert shown.ndim == layer.ndim
+    assert len(current_plane(viewer, layer, image.axes)) == layer.ndim
+    assert read_image(layer).with_axes(image.axes).axes == image.axes
+
+
+def test_grey_layers_used_as_channels_are_what_they_show(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    white = opened(viewer, _white_is_zero(tmp_path / "white.tif"))
+    black = viewer.add_image(NUMBERS)
+    np.testing.assert_array_equal(read_image([white, black]).data, [255 - NUMBERS, NUMBERS])
+    palette = opened(viewer, _palette(tmp_path / "palette.tif"))
+    with pytest.raises(InputError, match="palette is a colour image"):
+        read_image([black, palette])
+
+
+def test_missing_planes_and_further_images_are_told(viewer: ViewerModel, tmp_path: Path) -> None:
+    whole = ome(tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(whole) as file:
+        told = file.ome_metadata
+    part = tmp_path / "b.ome.tif"
+    tifffile.imwrite(part, STACK[:3], description=told, metadata=None, photometric="minisblack")
+    image = read_image(opened(viewer, part))
+    assert "1 of 4 planes of b.ome.tif are missing" in describe(image)
+    assert not read_image(opened(viewer, whole)).notes
+    several = tmp_path / "c.ome.tif"
+    with tifffile.TiffWriter(several, ome=True) as file:
+        for _ in range(3):
+            file.write(STACK, metadata={"axes": "ZYX"})
+    image = read_image(opened(viewer, several))
+    assert "Its file holds 3 images, of which this is the first." in describe(image)
+
+
+@pytest.mark.parametrize("by", ["file", "labels"])
+def test_several_positions_are_refused_with_what_to_do(
+    viewer: ViewerModel, tmp_path: Path, by: str
+) -> None:
+    stage = np.zeros((3, 4, 30, 40), np.uint8)
+    path = tmp_path / "stage.tif"
+    tifffile.imwrite(path, stage, metadata={"axes": "RTYX"})
+    layer = opened(viewer, path)
+    if by == "labels":
+        layer = viewer.add_image(stage, name="stage", axis_labels=("scene", "time", "y", "x"))
+    image = read_image(layer)
+    assert image.axes == "RTYX"
+    with pytest.raises(InputError, match=r"R \(position\) with 3 entries\. Write Z") as error:
+        image.check_axes()
+    assert f"viewer.layers['{layer.name}'].data[0]" in str(error.value)
+    assert image.with_axes("ZTYX").axes == "ZTYX"
+    with pytest.raises(InputError, match="holds several images"):
+        image.with_axes("QTYX")
+    panel = ImagePanel(viewer)
+    panel.choose(layer)
+    assert panel.image is None
+    assert "R (position) with 3 entries" in panel.problem
+    panel.correct("ZTYX", "")
+    assert panel.image is not None
+    alone = viewer.add_image(stage[:1], axis_labels=("scene", "time", "y", "x"))
+    assert read_image(alone).axes == "ZTYX"  # one position is no more than one plane
+
+
+def test_axes_with_colours_may_be_typed(viewer: ViewerModel, tmp_path: Path) -> None:
+    path = tmp_path / "rgb.tif"
+    pixels = np.zeros((4, 40, 50, 3), np.uint8)
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"axes": "CYXS"})
+    image = read_image(opened(viewer, path))
+    assert (image.axes, image.rgb) == ("ZYXC", True)
+    assert image.with_axes("TYXS").axes == "TYXC"
+    assert image.with_axes("cyxs").axes == "ZYXC"
+    assert read_image(viewer.add_image(np.zeros((64, 80, 5)))).axes == "YXC"
+
+
+def test_the_metadata_of_a_zarr_folder_are_told(viewer: ViewerModel, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3.0")
+    zarr.create_array(tmp_path / "a.zarr", data=STACK[:3], dimension_names=("t", "y", "x"))
+    assert read_image(opened(viewer, tmp_path / "a.zarr")).axes == "TYX"
+    root = zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    one = root.create_group("0")
+    one.create_array("0", data=STACK[:3])
+    one.create_array("1", data=STACK[:3, ::2, ::2])
+    axes = [{"name": "t", "type": "time"}]
+    axes += [{"name": n, "type": "space", "unit": "micrometer"} for n in "yx"]
+    levels = [
+        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": [1, s, s]}]}
+        for n, s in enumerate((0.25, 0.5))
+    ]
+    one.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
+    image = read_image(opened(viewer, tmp_path / "b.zarr"))
+    assert image.axes == "TYX"
+    assert image.pixel_size_yx == (0.25, 0.25)

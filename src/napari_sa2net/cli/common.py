@@ -86,18 +86,26 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_axes(parser: argparse.ArgumentParser) -> None:
-    """Add what tells the axes and channels of the images."""
+def add_axes(parser: argparse.ArgumentParser, *, all_positions: bool = False) -> None:
+    """Add what tells the axes, channels and position of the images."""
     parser.add_argument(
         "--axes",
         type=_axes,
-        help="a letter of TZCYX for each axis of the images, in place of what the files say",
+        help="a letter for each axis of the images, in place of what the files say: T, Z, C, Y, X, "
+        "S for colours, others for axes of which one entry is used, as R for positions",
     )
     parser.add_argument(
         "--channels",
         type=_channels,
         metavar="0,1,…",
         help="the channels to use, counted from 0, in the model's order",
+    )
+    parser.add_argument(
+        "--position",
+        type=_position_or_all if all_positions else _count,
+        metavar="N|all" if all_positions else "N",
+        help="which image of files that hold several (positions, scenes), counted from 0; the "
+        "first if not given" + (", each of them with all" if all_positions else ""),
     )
 
 
@@ -179,11 +187,17 @@ def positive(text: str) -> float:
 
 def _axes(text: str) -> str:
     axes = text.upper()
-    if not {"Y", "X"} <= set(axes) <= set("TZCYX") or len(set(axes)) < len(axes):
+    letters = axes.isascii() and axes.isalpha()
+    if not {"Y", "X"} <= set(axes) or not letters or len(set(axes)) < len(axes):
         raise argparse.ArgumentTypeError(
-            f"{text!r} must have Y and X, may have T, Z and C, and each once, as ZCYX"
+            f"{text!r} must have Y and X, may have T, Z, C, S and other letters, and each once, "
+            "as ZCYX"
         )
     return axes
+
+
+def _position_or_all(text: str) -> int | str:
+    return "all" if text.strip().lower() == "all" else _count(text)
 
 
 def _channels(text: str) -> tuple[int, ...]:

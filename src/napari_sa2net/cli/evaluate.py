@@ -10,6 +10,7 @@ from .common import (
     FAILED,
     Messages,
     UsageError,
+    add_axes,
     add_common,
     add_labelling,
     add_model,
@@ -37,6 +38,7 @@ def add_parser(commands: Any) -> None:
         "the model's result is classes",
     )
     add_model(parser)
+    add_axes(parser)
     add_scale(parser)
     add_labelling(parser)
     parser.add_argument(
@@ -77,6 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
             names=names,
             iou_threshold=arguments.iou,
             on_event=bar,
+            axes=arguments.axes,
+            channels=arguments.channels,
+            position=arguments.position,
             **segment_options(arguments),
         )
     print(evaluation.table())

@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
         help="where to write; NAME.zarr for one image of any size, block by block",
     )
     add_model(parser)
-    add_axes(parser)
+    add_axes(parser, all_positions=True)
     add_scale(parser)
     add_region(parser)
     add_labelling(parser)
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
         raise UsageError("--link is for objects: leave it out, or add  --result instances")
     options = segment_options(arguments)
-    for name in ("axes", "channels", "link", "region"):
+    for name in ("axes", "channels", "position", "link", "region"):
         options[name] = getattr(arguments, name)
     batch = Batch(output, arguments.save, arguments.existing, options)
     kind = arguments.result or model.card.result
@@ -163,7 +163,7 @@ class _Terminal:
             self._tell(event)
         elif self._bar is not None:
             self._bar(event)
-        elif isinstance(event, Message):
+        elif isinstance(event, Message):  # about all of the files
             self._messages(event)
 
     def _tell(self, event: FileEnded) -> None:

@@ -60,14 +60,17 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.link in ("z", "t"):
         raise UsageError("Objects are not linked in a .zarr result: leave out --link.")
+    if arguments.position == "all":
+        raise UsageError("A .zarr result is of one image: give its number with --position.")
     if arguments.scheduler and arguments.dry_run:
         raise UsageError("--dry-run estimates for this computer only: leave out --scheduler.")
     from .. import api
     from ..engine.blocks.plan import BlockOptions
-    from ..engine.files import list_images, read_image
+    from ..engine.events import Message
+    from ..engine.files import list_images, one_of_each_set, read_image
     from ..progress import ProgressBar
 
-    images = list_images(arguments.images)
+    images, remarks = one_of_each_set(list_images(arguments.images))
     if len(images) != 1:
         raise UsageError(
             f"A .zarr result takes one image, but {len(images)} were given: give a folder with -o."
@@ -75,11 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
     messages = Messages(arguments.quiet)
     with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
         model = api.load_model(arguments.model, on_event=bar)
-    image = read_image(images[0])
-    options = {name: getattr(arguments, name) for name in ("channels", "region")}
+    for remark in remarks:
+        messages(Message(remark, warning=True))
+    image = read_image(images[0], axes=arguments.axes, position=arguments.position)
+    options = {
+        name: getattr(arguments, name) for name in ("axes", "channels", "position", "region")
+    }
     options |= segment_options(arguments)
-    if arguments.axes:
-        options |= {"axes": arguments.axes, "rgb": image.rgb and arguments.axes.endswith("C")}
     blocks = BlockOptions(skip_empty=arguments.skip_empty)
     if arguments.dry_run:
         return _dry_run(image, arguments.output, model, options, blocks)
@@ -117,8 +122,7 @@ def _dry_run(image: Any, output: Path, model: Any, options: dict[str, Any], bloc
     from ..engine.image_file import file_options
     from ..engine.options import resolve_options
 
-    given = {name: value for name, value in options.items() if value is not None}
-    resolved = resolve_options(model.card, **{**file_options(image), **given})
+    resolved = resolve_options(model.card, **file_options(image, options))
     found = estimate(image.array, output, model, resolved, blocks)
     print(found.text())
     return 0 if found.fits else FAILED

@@ -10,7 +10,7 @@ from .common import positive
 # The options, by their name among the arguments; None: not given.
 SETTINGS = ("minutes", "epochs", "steps", "learning_rate", "batch", "patch", "frozen",
              "augmentation", "loss", "validation", "patience", "seed")  # fmt: skip
-IMAGES = ("axes", "channels", "diameter", "pixel_size")
+IMAGES = ("axes", "channels", "position", "diameter", "pixel_size")
 _WHAT = {"start": "--from", "scratch": "--scratch", "base_channels": "--base-channels",
          "classes": "--class", "meaning": "--mask or --strokes", "of": "--of", "name": "--name",
          "keep_worse": "--keep-worse"}  # fmt: skip

@@ -14,11 +14,28 @@ from .errors import InputError
 from .tiling import Box
 
 AXES = "TZCYX"
-"""The letters of axes: time, depth, channel, row, column."""
+"""The letters of axes that an image has: time, depth, channel, row, column."""
 
-_NAMES = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "plane": "Z", "c": "C", "ch": "C",
-          "channel": "C", "channels": "C", "rgb": "C", "y": "Y", "row": "Y", "x": "X",
-          "column": "X"}  # fmt: skip
+COLOURS = "S"
+"""The letter of an axis of red, green, blue samples, where it is told from channels."""
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+_KINDS = {"R": "position", "P": "phase", "A": "angle", "H": "lifetime", "E": "wavelength",
+          "L": "exposure", "V": "event", "M": "mosaic tile", "I": "sequence"}  # fmt: skip
+"""What further letters stand for, as tifffile uses them."""
+
+_NAMES = {"t": "T", "time": "T", "times": "T", "frame": "T", "frames": "T", "timepoint": "T",
+          "z": "Z", "depth": "Z", "plane": "Z", "slice": "Z", "slices": "Z",
+          "c": "C", "ch": "C", "channel": "C", "channels": "C", "rgb": "C",
+          "y": "Y", "row": "Y", "rows": "Y", "height": "Y",
+          "x": "X", "column": "X", "columns": "X", "col": "X", "width": "X",
+          "position": "R", "positions": "R", "pos": "R", "scene": "R", "series": "R",
+          "field": "R", "fov": "R", "tile": "M", "phase": "P", "angle": "A", "lifetime": "H",
+          "wavelength": "E", "lambda": "E", "exposure": "L", "event": "V"}  # fmt: skip
+
+MOST_LAST = 16
+"""More entries than this of a last axis are never taken for channels."""
 
 
 def guess_axes(
@@ -34,13 +51,15 @@ def guess_axes(
         Whether the last axis holds colours, as napari knows it of a layer.
     axis_labels
         Names of the axes, as of a layer; used if they are understood and fit. An RGB layer's
-        labels may leave out the colours.
+        labels may leave out the colours. Names of other axes than an image has, as
+        ``position``, are other letters than these.
 
     Returns
     -------
     str
-        A letter of ``"TZCYX"`` for each axis. One axis before Y and X is a channel if it
-        has 2 to 4 entries and Z otherwise.
+        A letter of ``"TZCYX"`` for each axis. A last axis far shorter than the two before it
+        is the channels. One axis before Y and X is a channel if it has 2 to 4 entries and Z
+        otherwise.
 
     Raises
     ------
@@ -76,23 +95,96 @@ def _axes_from_labels(
 ) -> str | None:
     if not labels:
         return None
-    axes = "".join(map(axis_letter, labels))
+    axes = axes_from_names(labels)
     if rgb and len(axes) == len(shape) - 1:
         axes += "C"
     try:
         check_axes(axes, shape)
     except InputError:
         return None
-    return None if rgb and not axes.endswith("C") else axes
+    return None if rgb and axes[-1] not in ("C", COLOURS) else as_image_axes(axes, shape)
 
 
-def axis_letter(name: object) -> str:
-    """Return the letter of an axis that is called something; ``?`` if that is not known."""
-    return _NAMES.get(str(name).strip().lower(), "?")
+def axes_from_names(names: Sequence[object]) -> str:
+    """Return a letter for each axis that is called something.
+
+    A name that is not known has a letter that no other has, and is none of ``"TZCYX"``.
+    """
+    known = [_NAMES.get(str(name).strip().lower(), "") for name in names]
+    for place, name in enumerate(names):
+        letter = str(name).strip().upper()
+        if known[place]:
+            continue
+        if len(letter) != 1 or letter not in _LETTERS or letter in known:
+            letter = spare_letter("".join(known))
+        known[place] = letter
+    return "".join(known)
+
+
+def axes_of_file(axes: str, shape: Sequence[int]) -> str:
+    """Return the axes of an array from tifffile's letters.
+
+    ``I`` and ``Q`` are axes of which the file says nothing: where no other stack is known, they
+    are guessed as those of an array without a file are.
+
+    Raises
+    ------
+    InputError
+        If they are too many to be guessed.
+    """
+    if set("IQ") & set(axes) and set(axes) <= set("IQYXS"):
+        plain = [n for a, n in zip(axes, shape, strict=True) if a != COLOURS]
+        if COLOURS not in axes:
+            return guess_axes(plain)
+        stack = {1: "", 2: "Z", 3: "TZ"}.get(len(plain) - 1)
+        if stack is None:
+            return guess_axes(shape)
+        inner = f"{stack}YX"
+        at = axes.index(COLOURS)
+        return inner[:at] + COLOURS + inner[at:]
+    letters = ""
+    for letter in axes:  # tifffile may use Q twice
+        letters += spare_letter(letters + axes) if letter in letters else letter
+    return letters
+
+
+def spare_letter(axes: str) -> str:
+    """Return a letter, none of ``"TZCYX"``, that ``axes`` does not have."""
+    return next(a for a in "Q" + _LETTERS if a not in axes and a not in AXES + COLOURS)
+
+
+def describe_axis(letter: str) -> str:
+    """Return how a person calls an axis that is none of ``"TZCYX"``."""
+    return f"{letter} ({_KINDS[letter]})" if letter in _KINDS else letter
+
+
+def further_axes(axes: str) -> str:
+    """Return the letters of ``axes`` that an image does not have."""
+    return "".join(letter for letter in axes if letter not in AXES)
+
+
+def as_image_axes(axes: str, shape: Sequence[int]) -> str:
+    """Return axes with the colours ``S`` as the channels of an image.
+
+    Of channels that have colours of their own each is a picture: they are counted as planes.
+    """
+    if COLOURS not in axes:
+        return axes
+    if "C" in axes:
+        alone = shape[axes.index("C")] == 1
+        free = "" if alone else next((letter for letter in "ZT" if letter not in axes), "")
+        axes = axes.replace("C", free or spare_letter(axes))
+    return axes.replace(COLOURS, "C")
 
 
 def _ends_in_colours(shape: tuple[int, ...]) -> bool:
-    return len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 8
+    """Tell whether the last axis holds channels: planes are not a few pixels wide."""
+    if len(shape) < 3:
+        return False
+    last, side = shape[-1], min(shape[-3:-1])
+    if last == 1:
+        return side > 1
+    return side > 8 and (last in (3, 4) or (last <= MOST_LAST and side >= 4 * last))
 
 
 def _stack_with_channels(lengths: tuple[int, ...]) -> str | None:
@@ -109,28 +201,37 @@ def _stack_with_channels(lengths: tuple[int, ...]) -> str | None:
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> None:
-    """Check that ``axes`` can be the axes of an image of this shape.
+    """Check that ``axes`` can be the axes of an array of this shape.
+
+    Besides ``"TZCYX"`` these may be ``S``, colours, and any other letter for an axis of which
+    one entry is used, as ``R`` for positions.
 
     Raises
     ------
     InputError
-        If a letter is unknown or used twice, Y or X is missing, the number of letters is not
-        that of axes, or an axis is empty.
+        If it holds something else than letters, or one twice, Y or X is missing, the number of
+        letters is not that of axes, or an axis is empty.
     """
     shape = tuple(int(n) for n in shape)
-    problem = ""
-    if set(axes) - set(AXES):
-        problem = "it may only hold the letters T, Z, C, Y and X"
-    elif len(set(axes)) != len(axes):
-        problem = "each letter may be used once"
-    elif not {"Y", "X"} <= set(axes):
-        problem = "it must hold Y and X"
-    elif len(axes) != len(shape):
+    problem = problem_of(axes)
+    if not problem and len(axes) != len(shape):
         problem = f"the image has {len(shape)} axes, of lengths {shape}"
     if problem:
         raise InputError(f"The axes {axes!r} do not fit: {problem}. Write for example TYX.")
     if 0 in shape:
         raise InputError(f"The image is empty: its shape is {shape}.")
+
+
+def problem_of(axes: str) -> str:
+    """Return why ``axes`` cannot be those of any image; empty if they can."""
+    if set(axes) - set(_LETTERS):
+        return (
+            "it may only hold the letters T, Z, C, Y and X, S for colours, and others for axes "
+            "of which one entry is used, as R for positions"
+        )
+    if len(set(axes)) != len(axes):
+        return "each letter may be used once"
+    return "" if {"Y", "X"} <= set(axes) else "it must hold Y and X"
 
 
 @dataclass(frozen=True)

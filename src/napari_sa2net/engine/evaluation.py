@@ -16,7 +16,7 @@ from scipy import ndimage
 from . import inference, metrics
 from .errors import InputError, SA2NetError
 from .events import Event, Message, Progress
-from .files import ImageFile, read_image
+from .files import ImageFile, read_image, read_numbers
 from .image_file import file_options, obstacle, spelled_alike
 from .images import is_masked, to_planes
 from .options import resolve_options
@@ -219,16 +219,21 @@ def _row(
     iou_threshold: float,
     options: Mapping[str, Any],
 ) -> Generator[Event, None, Row]:
-    own: dict[str, Any] = {}
+    given = {key: value for key, value in options.items() if value is not None}
     if isinstance(image, Path):
-        file = read_image(image)
-        own, image = file_options(file), file.array
+        file = read_image(image, axes=options.get("axes"), position=options.get("position"))
+        if file.remark:
+            yield Message(f"{name}: {file.remark}", warning=True)
+        given, image = file_options(file, options), file.array
+    if isinstance(mask, Path):
+        mask = read_numbers(mask, options.get("position"))
+        if mask.remark:
+            yield Message(f"{name}: {mask.remark}", warning=True)
     of_objects = (options.get("result") or model.card.result) == "instances"
     truth, remark = true_labels(mask) if of_objects else true_classes(mask, model.card)
     if remark:
         yield Message(f"{name}: {remark}")
-    given = {key: value for key, value in options.items() if value is not None}
-    work = inference.segment(image, model, resolve_options(model.card, **own | given))
+    work = inference.segment(image, model, resolve_options(model.card, **given))
     result = None
     while result is None:  # its tiles are not worth telling, what it warns of is
         try:
@@ -318,11 +323,12 @@ def true_labels(mask: Any) -> tuple[NDArray[np.int64], str]:
 
 
 def _true_numbers(mask: Any) -> tuple[NDArray[np.int64], str]:
-    file = (
-        read_image(mask, numbers=True)
-        if isinstance(mask, (str, Path))
-        else ImageFile(np.ma.filled(mask, 0), "")
-    )
+    if isinstance(mask, ImageFile):
+        file = mask
+    elif isinstance(mask, (str, Path)):
+        file = read_numbers(mask)
+    else:
+        file = ImageFile(np.ma.filled(mask, 0), "")
     array = np.asarray(file.array)
     if file.rgb:
         array = np.moveaxis(array, file.axes.index("C"), -1)

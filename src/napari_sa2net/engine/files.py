@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from . import calibration
+from .axes import COLOURS, as_image_axes, check_axes, further_axes, problem_of
 from .calibration import Calibration, sizes_yx
+from .colours import Colours
 from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
@@ -29,8 +32,9 @@ from .image_file import (
     obstacle,
     stem,
 )
-from .omezarr import read_zarr
-from .tiff import read_tiff, read_tiff_info
+from .omezarr import read_zarr, read_zarr_info
+from .positions import check_position
+from .tiff import files_of_image, read_tiff, read_tiff_info
 
 __all__ = [
     "ImageFile",
@@ -49,7 +53,13 @@ BIG = 2**32 - 2**25
 FORMATS_EXTRA = 'pip install "napari-sa2net[formats]"'
 
 
-def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
+def read_image(
+    path: str | Path,
+    *,
+    numbers: bool = False,
+    axes: str | None = None,
+    position: int | None = None,
+) -> ImageFile:
     """Read an image with its axes and pixel size.
 
     Parameters
@@ -61,25 +71,35 @@ def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
     numbers
         It is a mask or labels: its numbers are wanted, and not how they are shown, in the colours
         of a palette or white on black.
+    axes
+        A letter for each axis, in place of what the file says or would be guessed; see
+        :func:`~napari_sa2net.engine.axes.check_axes`.
+    position
+        Which image, from 0 on, where there are several: those of a file one after another, and
+        in each of them over axes that are none of ``"TZCYX"``. The first if None.
 
     Raises
     ------
     InputError
         If the file is missing, of an unknown kind, damaged, or needs a package that is not
-        installed.
+        installed, or has other axes or no such position.
     """
     path = at_home(path)
+    if axes is not None:
+        axes = axes.upper()
+        if problem_of(axes):
+            raise InputError(f"The axes {axes!r} do not fit: {problem_of(axes)}.")
     problem = obstacle(path)
     if problem:
         raise InputError(problem)
     if path.is_dir():
-        return read_zarr(path)
+        return read_zarr(path, axes, position)
     ending = ending_of(path).lower()
     try:
         if ending in PICTURE_ENDINGS:
-            return _read_picture(path, numbers)
+            return _read_picture(path, numbers, axes, position)
         if ending in TIFF_ENDINGS:
-            return read_tiff(path, numbers)
+            return read_tiff(path, numbers, axes, position)
     except SA2NetError:
         raise
     except Exception as error:  # the readers raise anything from struct.error to SyntaxError
@@ -97,13 +117,68 @@ def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
     )
 
 
+def read_numbers(path: str | Path, position: int | None = None) -> ImageFile:
+    """Read a mask or labels: its numbers, over axes of ``"TZCYX"``.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_image`, whose errors it raises.
+    position
+        Which image of several. A file that holds one belongs to any position.
+    """
+    if position is not None:
+        with suppress(Exception):  # of which reading it tells more
+            position = None if read_info(path).images == 1 else position
+    image = read_image(path, numbers=True, position=position)
+    drop = tuple(i for i, letter in enumerate(image.axes) if further_axes(letter))
+    if not drop:
+        return image
+    axes = "".join(letter for letter in image.axes if not further_axes(letter))
+    return replace(image, array=np.asarray(image.array).squeeze(drop), axes=axes)
+
+
+def one_of_each_set(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Leave out files of an OME-TIFF set whose image is read with another file of the list.
+
+    Returns
+    -------
+    list of Path
+        What is left, in the same order.
+    list of str
+        What a person should know: which files are one image.
+    """
+    left: list[Path] = []
+    first_of: dict[str, Path] = {}
+    sets: dict[Path, list[str]] = {}
+    for path in paths:
+        first = first_of.get(os.path.realpath(path))
+        if first is not None:
+            sets[first].append(path.name)
+            continue
+        left.append(path)
+        if ending_of(path).lower() not in TIFF_ENDINGS or obstacle(path) or path.is_dir():
+            continue
+        with suppress(Exception):  # of which reading it tells more
+            for name in files_of_image(path):
+                first_of[os.path.realpath(path.with_name(name))] = path
+                sets.setdefault(path, [path.name])
+    remarks = []
+    for path, names in sets.items():
+        if len(names) > 1:
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            remarks.append(f"{', '.join(names[:4])}{more} are one image: it is read once, as "
+                           f"{path.name}.")  # fmt: skip
+    return left, remarks
+
+
 def read_info(path: str | Path) -> FileInfo:
     """Return what an image file tells of axes and pixel size, without reading its pixels.
 
     Returns
     -------
     FileInfo
-        Of a PNG or JPEG file, or another kind, nothing.
+        Of a PNG or JPEG file its axes and colours; of another kind nothing.
 
     Raises
     ------
@@ -112,12 +187,31 @@ def read_info(path: str | Path) -> FileInfo:
     """
     path = Path(path)
     if path.is_dir():
-        image = read_zarr(path)
-        return FileInfo(image.axes, tuple(map(int, image.array.shape)), image.calibration)
-    return read_tiff_info(path) if ending_of(path).lower() in TIFF_ENDINGS else FileInfo()
+        return read_zarr_info(path)
+    ending = ending_of(path).lower()
+    if ending in PICTURE_ENDINGS:
+        return _picture_info(path)
+    return read_tiff_info(path) if ending in TIFF_ENDINGS else FileInfo()
 
 
-def _read_picture(path: Path, numbers: bool) -> ImageFile:
+_PICTURE_COLOURS = {"CMYK": "CMYK", "YCbCr": "YCbCr", "LA": "grey and alpha"}
+"""Colours by Pillow's names of them."""
+
+
+def _picture_info(path: Path) -> FileInfo:
+    """Return what napari's reader leaves as it is: colours that are no red, green and blue."""
+    with path.open("rb") as file, _opened_picture(path, file.read(26)) as picture:
+        kind: Any = _PICTURE_COLOURS.get(picture.mode)
+        if kind is None:
+            return FileInfo()
+        samples = len(picture.getbands())
+        return FileInfo("YXC", (picture.height, picture.width, samples), colours=Colours(kind))
+
+
+def _read_picture(
+    path: Path, numbers: bool, axes: str | None = None, position: int | None = None
+) -> ImageFile:
+    check_position(position, 1, path.name)
     with path.open("rb") as file:
         head = file.read(26)
     if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16 and head[25] in (2, 4, 6):
@@ -133,21 +227,28 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
         elif mode in ("P", "PA"):  # what the numbers mean is in the palette
             has_alpha = mode == "PA" or "transparency" in picture.info
             array = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
-        elif mode in ("1", "LA", "La"):
+        elif mode in _PICTURE_COLOURS:
+            colours: Any = Colours(_PICTURE_COLOURS[mode])  # type: ignore[arg-type]
+            array = colours.image(np.asarray(picture))
+            array = array[..., 0] if array.shape[-1] == 1 else array
+        elif mode in ("1", "La"):
             array = np.asarray(picture.convert("L"))
-        elif mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
+        elif mode in ("HSV", "RGBX", "RGBa"):
             array = np.asarray(picture.convert("RGB"))
         else:  # L, I;16, I, F, RGB, RGBA
             array = np.asarray(picture)
         dots, kind = picture.info.get("dpi"), picture.format or ""
-    rgb = array.ndim == 3
+    letters = axes or ("YXC" if array.ndim == 3 else "YX")
+    check_axes(letters, array.shape)
+    rgb = array.ndim == 3 and letters[-1] in ("C", COLOURS)
     return ImageFile(
         array,
-        axes="YXC" if rgb else "YX",
+        axes=as_image_axes(letters, array.shape),
         rgb=rgb,
         calibration=calibration.from_dots((dots[1], dots[0]), "inch") if dots else {},
         path=path,
         kind=kind,
+        asked={"axes": axes, "position": position},
     )
 
 

@@ -8,13 +8,15 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .axes import COLOURS
 from .calibration import Calibration
+from .colours import Colours
 
 TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs", ".ndpi")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -30,10 +32,20 @@ class FileInfo:
     """What a file tells of its image; all of it empty if that is nothing."""
 
     axes: str = ""
-    """A letter of ``TZCYX`` for each dimension."""
+    """A letter for each dimension: of ``TZCYX``, or others for axes over which there are several
+    images."""
     shape: tuple[int, ...] = ()
+    """Of the numbers as they are in the file: what :attr:`colours` add is not in it."""
     calibration: Calibration = field(default_factory=dict)
     """As in :class:`ImageFile`."""
+    colours: Colours | None = None
+    """What the numbers show, where they are no grey values and no red, green and blue."""
+    images: int = 1
+    """How many images the file holds."""
+    arrays: int = 1
+    """In how many arrays they are; the rest is of the first."""
+    remark: str = ""
+    """What a person should know of them."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +55,10 @@ class ImageFile:
     array: Any
     """The pixels: a NumPy array, a memory map, or a zarr array that is read when indexed."""
     axes: str
-    """A letter of ``TZCYX`` for each dimension, in the file's own order."""
+    """A letter of ``TZCYX`` for each dimension, in the file's own order, or the letters that
+    were asked for; those of further axes have length 1."""
     rgb: bool = False
-    """Whether the axis ``C`` holds red, green, blue (and alpha)."""
+    """Whether the axis ``C`` (or ``S``) holds red, green, blue (and alpha)."""
     calibration: Calibration = field(default_factory=dict)
     """Size of a step along ``Z``, ``Y`` and ``X`` in µm, where the file tells."""
     path: Path = Path()
@@ -56,6 +69,8 @@ class ImageFile:
     """Names of the channels, where the file tells; empty text for one without a name."""
     remark: str = ""
     """What a person should know of what was read, if anything."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """With what axes and position it was read."""
 
     @property
     def name(self) -> str:
@@ -70,9 +85,24 @@ class ImageFile:
         return self.calibration["Y"], self.calibration["X"]
 
 
-def file_options(image: ImageFile) -> dict[str, Any]:
-    """Return the options that an image file itself tells: axes, colours and pixel size."""
-    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+def file_options(image: ImageFile, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return options with what an image file itself tells: axes, colours and pixel size.
+
+    Parameters
+    ----------
+    image
+        As it was read.
+    given
+        Options by their names, None where not given. They go before what the file tells.
+    """
+    known: dict[str, Any] = {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+    options = {name: value for name, value in (given or {}).items() if value is not None}
+    axes = options.pop("axes", None)
+    if axes is not None and str(axes).upper() != image.asked.get("axes"):
+        known["axes"] = str(axes).upper()
+        at = image.axes.find("C")
+        known["rgb"] = image.rgb and known["axes"][at : at + 1] in ("C", COLOURS)
+    return {**known, **options}
 
 
 def ending_of(path: Path) -> str:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import AXES, Stack, check_axes, guess_axes
+from .axes import AXES, Stack, as_image_axes, check_axes, further_axes, guess_axes
 from .errors import InputError
+from .positions import count_positions, first_of, one_position
 
 __all__ = [
     "AXES",
@@ -134,6 +135,7 @@ class Planes:
     arrays: tuple[Any, ...]
     """One array, or one for each channel."""
     axes: str
+    """Of the arrays; letters that are none of ``"TZCYX"`` are of axes of length 1."""
     stack: Stack
     channels: tuple[int, ...]
     """The channels of the image that are read, in this order."""
@@ -141,6 +143,10 @@ class Planes:
     """The channels that a plane has: a single one is repeated, colours are made grey for 1."""
     exact: bool = False
     """Leave values as they are, even where float32 holds them badly."""
+    given: str = ""
+    """The axes as they were given or guessed: with the same, the same is made of the image."""
+    remark: str = ""
+    """What a person should know of what is read, if anything."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -233,6 +239,7 @@ class Planes:
     def _raw(self, i: int, window: tuple[slice, slice] | None) -> list[NDArray[Any]]:
         where: dict[str, Any] = dict(zip(self.stack.plane_axes, self.index(i), strict=True))
         where |= dict(zip("YX", window, strict=True)) if window is not None else {}
+        where |= {letter: 0 for letter in self.axes if letter not in AXES}
         flip = self.axes.index("X") < self.axes.index("Y")
 
         def get(array: Any, channel: Any = None) -> NDArray[Any]:
@@ -265,6 +272,7 @@ def to_planes(
     rgb: bool = False,
     colour_order: Sequence[int] | None = None,
     exact: bool = False,
+    position: int | None = None,
 ) -> Planes:
     """Prepare an image for reading plane by plane.
 
@@ -273,8 +281,8 @@ def to_planes(
     image
         A NumPy, dask or zarr array, or a list of arrays of one shape, one a channel.
     axes
-        A letter of ``"TZCYX"`` for each axis of ``image`` (of each array of a list);
-        guessed if not given.
+        A letter for each axis of ``image`` (of each array of a list), as
+        :func:`~napari_sa2net.engine.axes.check_axes` wants them; guessed if not given.
     channels
         Which channels to use, in the order the model wants them. If not given: the three
         colours of RGB(A), a single channel as often as the model wants, or all if there
@@ -288,11 +296,13 @@ def to_planes(
     exact
         Keep values as they are. Otherwise a channel of huge or tiny values is brought to
         0 … 255 first, which a normalisation by range does not notice.
+    position
+        Which image is read, counted over axes that are none of ``"TZCYX"``; the first if None.
 
     Raises
     ------
     InputError
-        If shape, axes, channels or data type do not fit; says what to pass.
+        If shape, axes, channels, position or data type do not fit; says what to pass.
     """
     several = isinstance(image, list | tuple) and bool(image) and np.ndim(image[0]) >= 2
     arrays = tuple(_as_array(part) for part in (image if several else [image]))
@@ -307,8 +317,14 @@ def to_planes(
         axes = guess_axes(shape, rgb=rgb)
         if several and "C" in axes:
             axes = axes.replace("C", "Z") if "Z" not in axes else axes.replace("C", "T")
-    axes = axes.upper()
-    check_axes(axes, shape)
+    given = axes.upper()
+    check_axes(given, shape)
+    axes = as_image_axes(given, shape)
+    rgb = rgb or axes != given
+    images = count_positions(axes, shape)
+    further = [a for a, n in zip(axes, shape, strict=True) if further_axes(a) and n > 1]
+    first = images > 1 and position is None
+    arrays = tuple(one_position(array, axes, position) for array in arrays)
     if several and "C" in axes:
         raise InputError(
             "Several images can be the channels only if none of them has channels of its own: "
@@ -320,9 +336,10 @@ def to_planes(
     if channels is None and colours and in_channels == 3 and colour_order is not None:
         channels = colour_order
     chosen = _choose_channels(count, channels, in_channels, colours)
-    results = [(a, n) for a, n in zip(axes, shape, strict=True) if a != "C"]
+    results = [(a, n) for a, n in zip(axes, shape, strict=True) if a in "TZYX"]
     stack = Stack("".join(a for a, _ in results), tuple(n for _, n in results))
-    return Planes(arrays, axes, stack, chosen, in_channels, exact)
+    remark = first_of("The image", images, "".join(further)) if first else ""
+    return Planes(arrays, axes, stack, chosen, in_channels, exact, given, remark)
 
 
 def _as_array(image: Any) -> Any:

@@ -103,7 +103,7 @@ class _Job:
         self.region = check_region(options.region, self.planes.stack.plane_shape)
         self.stack = self.planes.stack.part(self.region)
         self.settings = options.labelling or default_labelling(card, options)
-        self.options = replace(options, labelling=self.settings, axes=self.planes.axes)
+        self.options = replace(options, labelling=self.settings, axes=self.planes.given)
         self.derived = derived_classes(card)
         self.numbers = self.stack.numbers(options.planes)
         self.map_numbers = frozenset(self.stack.numbers(options.map_planes))
@@ -115,6 +115,8 @@ class _Job:
         yield self._say(f"Running on {choice.reason}{precision}", warning=bool(precision))
         if self.zoom_text:
             yield self._say(self.zoom_text)
+        if self.planes.remark:
+            yield self._say(self.planes.remark, warning=True)
         if self.options.region is not None and is_sampled(self.preparation):
             yield self._say(SAMPLED)
         yield from self._warn_of_size()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .files import one_of_each_set
 from .image_file import list_images, spelled_alike, stem
 
 _ENDINGS = re.compile(r"(?<=.)[ _.-]+(annotations?|labels?|masks?|strokes|painting)\Z", re.I)
@@ -32,7 +33,8 @@ def by_name(given: Any) -> dict[str, Path]:
         If two have the same name.
     """
     named: dict[str, Path] = {}
-    for path in list_images(given if isinstance(given, (list, tuple)) else [given]):
+    paths, _ = one_of_each_set(list_images(given if isinstance(given, list | tuple) else [given]))
+    for path in paths:
         name = spelled_alike(stem(path))
         if name in named:
             raise InputError(

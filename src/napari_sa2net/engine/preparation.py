@@ -111,6 +111,7 @@ def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Prepa
         rgb=options.rgb,
         colour_order=card.colour_order,
         exact=needs_exact_values(card.normalization),
+        position=options.position,
     )
     zoom, text = choose_zoom(planes.stack.plane_shape, card, options)
     return Preparation(planes, card, zoom), text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -17,6 +18,7 @@ from .errors import InputError
 from .events import Event, Progress
 from .instances import LabelSettings
 from .parts import Labels
+from .positions import check_position
 from .tiling import GRID, check_tiling
 
 if TYPE_CHECKING:
@@ -48,7 +50,17 @@ class SegmentOptions:
 
     axes: str | None = field(
         default=None,
-        metadata={"help": "A letter of TZCYX for each axis of the image; guessed if empty."},
+        metadata={
+            "help": "A letter for each axis of the image, guessed if empty: T, Z, C, Y, X, S for "
+            "colours, and any other for an axis of which one entry is used, as R for positions."
+        },
+    )
+    position: int | None = field(
+        default=None,
+        metadata={
+            "help": "Which image of several, from 0 on: positions, scenes, or what else a file or "
+            "array holds along axes other than T, Z, C, Y and X. The first if empty."
+        },
     )
     rgb: bool = field(
         default=False, metadata={"help": "The channels are the colours red, green and blue."}
@@ -187,6 +199,8 @@ class SegmentOptions:
             if getattr(self, name) not in known:
                 value = getattr(self, name)
                 raise InputError(f"{name} is {value!r}: choose from {', '.join(known)}.")
+        if self.position is not None:
+            check_position(self.position, sys.maxsize, "a file")
         if self.batch is not None and self.batch < 1:
             raise InputError("batch is the number of tiles at a time: give 1 or more.")
         for name, most in (("pixel_size", 2), ("diameter", 1)):

@@ -241,6 +241,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             except SA2NetError as error:
                 guess_text = f"Clear the field to take the guess, {image.axes}."
                 raise InputError(f"{error} {guess_text}") from error
+        image.check_axes()
         self.image = image
         count = image.data.shape[image.axes.index("C")] if "C" in image.axes else 1
         self.channels.setPlaceholderText(f"as the model wants (0 … {count - 1})")

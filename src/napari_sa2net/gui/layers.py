@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Layer
 
-from ..engine.axes import check_axes, guess_axes
+from ..engine.axes import as_image_axes, check_axes, describe_axis, further_axes, guess_axes
 from ..engine.errors import InputError
-from .told import told_axes, told_sizes
+from .told import info_of_data, told_axes, told_notes, told_sizes
 from .transforms import Transform, pixel_size
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class LayerImage:
     data: Any
     """One array, numpy (read-only view) or lazy; several layers lie along a leading C axis."""
     axes: str
-    """A letter from "TZCYX" for each axis of ``data``; a guess until :meth:`with_axes`."""
+    """A letter from "TZCYX" for each axis of ``data``; a guess until :meth:`with_axes`, which
+    may have other letters: see :meth:`check_axes`."""
     rgb: bool
     transform: Transform
     """Of the layer: it has no RGB axis and no axis for stacked layers."""
@@ -69,6 +70,8 @@ class LayerImage:
     """Whether several layers are the channels."""
     notes: tuple[str, ...] = ()
     """What a person should know about this image."""
+    file_notes: tuple[str, ...] = ()
+    """Those of them that are about its file."""
     region: Slices = ()
     """Where a crop lies in the layer, one slice an axis of the layer; empty for all of it."""
     levels: tuple[Any, ...] = ()
@@ -103,7 +106,10 @@ class LayerImage:
             If the letters do not fit the image.
         """
         axes = axes.strip().upper()
-        check_axes(axes, tuple(self.data.shape))
+        shape = tuple(int(n) for n in self.data.shape)
+        check_axes(axes, shape)
+        axes = _without_ones(as_image_axes(axes, shape), shape)
+        replace(self, axes=axes).check_axes()
         if self.rgb and not axes.endswith("C"):
             raise InputError(
                 f"{self.name} is a colour image, so its last axis is C, not {axes[-1]}: "
@@ -115,6 +121,30 @@ class LayerImage:
                 f"write for example {self.axes}."
             )
         return _with_pixel_size(replace(self, axes=axes))
+
+    def check_axes(self) -> None:
+        """See that there is one image, and not several along an axis such as that of positions.
+
+        Raises
+        ------
+        InputError
+            If there are several; says what to do.
+        """
+        further = [i for i, letter in enumerate(self.axes) if further_axes(letter)]
+        if not further:
+            return
+        named = " and ".join(
+            f"{describe_axis(self.axes[i])} with {self.data.shape[i]} entries" for i in further
+        )
+        free = [letter for letter in "ZT" if letter not in self.axes]
+        planes = f"Write {free[0]} for it to take them as planes, or show" if free else "Show"
+        index = ", ".join("0" if i in further else ":" for i in range(max(further) + 1))
+        raise InputError(
+            f"{self.name} (axes {self.axes}) holds several images: besides T, Z, C, Y and X it has "
+            f"the axis {named}. {planes} one as a layer of its own (in napari's console: "
+            f"viewer.add_image(viewer.layers['{self.name}'].data[{index}])). Folder of images… "
+            "segments all positions of files."
+        )
 
     def with_pixel_size(self, size: float) -> LayerImage:
         """Return this image with pixels of ``size`` micrometres, whatever its layer says."""
@@ -227,15 +257,14 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
     transform = Transform.from_layer(first)
     levels: tuple[Any, ...] = ()
     if len(chosen) == 1:
-        data: Any = _pixels(first)
+        data, axes, rgb = _shown(first)
         levels = tuple(first.data)[1:] if first.multiscale else ()
-        rgb = bool(first.rgb)
-        axes = guess_layer_axes(first, data.shape, rgb=rgb)
     else:
         _check_equal(chosen, transform)
-        data, rgb = _stack([_pixels(layer) for layer in chosen]), False
+        shown = [_shown(layer) for layer in chosen]
+        data, rgb = _stack([part for part, _, _ in shown]), False
         # The layers are the channels, so no axis of a layer can be C.
-        inner = guess_layer_axes(first, data.shape[1:])
+        inner = shown[0][1]
         axes = "C" + inner.replace("C", "T" if "Z" in inner else "Z")
     image = LayerImage(
         data=data,
@@ -247,6 +276,7 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
         source_id=layer_id(first),
         stacked=len(chosen) > 1,
         levels=levels,
+        file_notes=told_notes(first, tuple(_pixels(first).shape)),
     )
     height, width = (image.layer_axes.index(letter) for letter in "YX")
     if pixel_size(transform, (height, width)) is None:
@@ -262,7 +292,33 @@ def guess_layer_axes(layer: Any, shape: Sequence[int], *, rgb: bool = False) -> 
     named = any(not label.removeprefix("axis").strip().startswith("-") for label in labels)
     shape = tuple(int(n) for n in shape)
     told = "" if named else told_axes(layer, shape, rgb=rgb)
-    return told or guess_axes(shape, rgb=rgb, axis_labels=labels if named else None)
+    axes = told or guess_axes(shape, rgb=rgb, axis_labels=labels if named else None)
+    return _without_ones(axes, shape)
+
+
+def _without_ones(axes: str, shape: Sequence[int]) -> str:
+    """Return axes where those of length 1 that are of no image are called Z or T, if these are
+    not there: a single position is no more than a single plane."""
+    for letter, n in zip(axes, shape, strict=True):
+        free = next((other for other in "ZT" if other not in axes), "")
+        if n == 1 and further_axes(letter) and free:
+            axes = axes.replace(letter, free)
+    return axes
+
+
+def _shown(layer: Any) -> tuple[Any, str, bool]:
+    """Return the pixels of ``layer``, their axes, and whether they are colours.
+
+    Where napari has read mere numbers from a file, as of a palette or of inks, it is what these
+    show, as everywhere else.
+    """
+    data, rgb = _pixels(layer), bool(layer.rgb)
+    axes = guess_layer_axes(layer, data.shape, rgb=rgb)
+    colours, samples = info_of_data(layer, tuple(data.shape)).colours, axes.find("C")
+    if colours is None or (colours.of_samples and samples < 0):  # or its axes are named otherwise
+        return data, axes, rgb
+    image = colours.image(data, samples)
+    return (image, axes + "C", True) if colours.adds_axis else (image, axes, rgb)
 
 
 def layer_id(layer: Layer) -> str:
@@ -342,7 +398,7 @@ def _check_equal(layers: Sequence[Any], transform: Transform) -> None:
     """Raise unless ``layers`` can be the channels of one image."""
     first = layers[0]
     for layer in layers:
-        if layer.rgb:
+        if layer.rgb or _shown(layer)[2]:
             raise InputError(
                 f"{layer.name} is a colour image and holds its channels already: choose it "
                 "alone, or split it (right click, Split RGB) and choose the parts."
@@ -405,9 +461,9 @@ def _with_pixel_size(image: LayerImage) -> LayerImage:
     sides = (image.layer_axes.index("Y"), image.layer_axes.index("X"))
     told = image.told_sizes
     size = (told["Y"], told["X"]) if "Y" in told else pixel_size(image.transform, sides)
-    notes: tuple[str, ...] = ()
+    notes = image.file_notes
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
-        notes = (
+        notes += (
             f"The pixels of {image.name} are not square ({size[0]:.4g} × {size[1]:.4g} µm in "
             "Y × X); a model with a pixel size is given square ones.",
         )

@@ -181,8 +181,9 @@ def onto_layer(
 
 def _letters(layer: Any, axes: str) -> str:
     """Return the letters of the layer's own axes."""
-    stacked = not layer.rgb and len(axes) == layer.ndim + 1
-    letters = axes_of_layer(axes, rgb=bool(layer.rgb), stacked=stacked)
+    more = len(axes) == layer.ndim + 1  # the layer has no axis of colours, or is one of several
+    rgb = more and axes.endswith("C")
+    letters = axes_of_layer(axes, rgb=rgb, stacked=more and not rgb)
     if len(letters) != layer.ndim:
         raise InputError(
             f"The axes {axes} do not fit {layer.name}, which has {layer.ndim}: correct the axes."

@@ -17,7 +17,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from ..engine.axes import check_axes
+from ..engine.axes import check_axes, further_axes, guess_axes
 from ..engine.errors import InputError
 from ..engine.files import write_image, write_labels
 from ..engine.folders import expanded
@@ -162,8 +162,9 @@ def _axes(layer: Any) -> str:
     try:
         check_axes(axes, data.shape)
     except InputError:
-        return guess_layer_axes(layer, data.shape)
-    return axes
+        axes = guess_layer_axes(layer, data.shape)
+    # A file can only have the axes of an image.
+    return guess_axes(data.shape) if further_axes(axes) else axes
 
 
 def image_sizes(image: LayerImage) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the file of a layer tells of axes and pixel size: napari's own reader passes on neither."""
+"""What the file of a layer tells of axes, colours and pixel size: napari's own reader does not."""
 
 from __future__ import annotations
 
@@ -28,8 +28,21 @@ def file_info(layer: Any) -> FileInfo:
 
 def told_axes(layer: Any, shape: tuple[int, ...], *, rgb: bool = False) -> str:
     """Return the axes of an array that the file of a layer tells; empty if it does not."""
+    info = info_of_data(layer, shape)
+    return info.axes if not rgb or info.axes.endswith("C") else ""
+
+
+def info_of_data(layer: Any, shape: tuple[int, ...]) -> FileInfo:
+    """Return what the file of a layer tells, if its data have the shape of what is in it."""
     info = file_info(layer)
-    return info.axes if info.shape == shape and (not rgb or info.axes.endswith("C")) else ""
+    return info if info.shape == shape else NOTHING
+
+
+def told_notes(layer: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return what a person should know of the file of a layer."""
+    info = info_of_data(layer, shape)
+    more = f"Its file holds {info.arrays} images, of which this is the first."
+    return tuple(filter(None, (info.remark, more if info.arrays > 1 else "")))
 
 
 def told_sizes(layer: Any, height: int, width: int) -> dict[str, float]:

@@ -476,10 +476,10 @@ def test_a_failure_of_any_kind_does_not_stop_the_others(
 ) -> None:
     (pictures / "aa.png").write_bytes(b"no picture")
 
-    def fail_on_a(path: Path) -> Any:
+    def fail_on_a(path: Path, **asked: Any) -> Any:
         if path.name == "a.ome.tif":
             raise ZeroDivisionError("surprise")
-        return read_image(path)
+        return read_image(path, **asked)
 
     monkeypatch.setattr(batch_files, "read_image", fail_on_a)
     events: list[Event] = []

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_sa2net.engine.batch.events import FileEnded, FileStarted
 from napari_sa2net.engine.files import read_image
 from napari_sa2net.gui.jobs import heavy
+from napari_sa2net.gui.segmenting.folder import FolderRun
 
 
 @pytest.fixture
@@ -65,7 +67,28 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     assert request.options["diameter"] == 33
     assert request.options["channels"] == (1, 0)
     assert request.options["labelling"] == labelling
+    assert "position" not in request.options
     assert dialog.start.isEnabled()
+
+
+def test_all_positions_of_files_are_asked_for_and_listed(
+    qtbot: Any, open_widget: Any, backend: Any, pictures: Path
+) -> None:
+    _, widget = open_widget()
+    dialog = opened(widget, pictures)
+    dialog.positions.setChecked(True)
+    dialog.start.click()
+    wait(qtbot, widget)
+    assert backend.folders[0].options["position"] == "all"
+    dialog.close()
+    assert widget.segment.folder.open_dialog().positions.isChecked()
+    run = FolderRun(pictures)
+    run.take(FileStarted(pictures / "a.tif", 1, 2, 0))
+    assert run.at == "a.tif, position 0 (1 of 2)"
+    for position in range(2):
+        target = pictures / f"a_p{position}_labels.ome.tif"
+        run.take(FileEnded(pictures / "a.tif", 1, 2, "done", target, 5, position=position))
+    assert run.lines == [f"✓ a.tif, position {n}: 5 found" for n in range(2)]
 
 
 def test_failures_are_listed_and_the_others_go_on(

@@ -17,6 +17,8 @@ class FileStarted(Event):
     number: int
     """From 1 on."""
     total: int
+    position: int | None = None
+    """Which image of the file, where it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class FileEnded(Event):
     """Objects, or classes where the result is classes (``done`` only)."""
     error: Exception | None = field(default=None, repr=False, compare=False)
     """Why it failed."""
+    position: int | None = None
+    """Which image of the file, where it was asked for."""
 
 
 @dataclass(frozen=True)

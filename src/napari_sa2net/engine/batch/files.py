@@ -14,12 +14,13 @@ from .. import inference
 from ..calibration import Calibration, sizes_yx
 from ..errors import InputError, SA2NetError
 from ..events import Event, Message
-from ..files import ensure_folder, list_images, read_image
+from ..files import ensure_folder, list_images, one_of_each_set, read_image, read_info
 from ..folders import expanded
 from ..image_file import ImageFile, file_options, obstacle, stem
 from ..measuring.rois import check_rois
 from ..model_files import Model
 from ..options import resolve_options
+from ..positions import ALL
 from .events import BatchResult, FileEnded, FileStarted
 from .kinds import ENDINGS, KINDS, MAPS
 from .names import output_names
@@ -32,6 +33,8 @@ __all__ = ["Batch", "BatchResult", "FileEnded", "FileStarted", "segment_files"]
 logger = logging.getLogger(__name__)
 
 Existing = Literal["keep", "resume", "replace"]
+Part = tuple[Path, str, int | None]
+"""File, name of the results, and which of several images in the file."""
 
 INSTEAD = "to replace results, or another folder."
 """What can be done about a result that is in the way."""
@@ -100,19 +103,24 @@ def segment_files(
     """
     if "rois" in batch.save:
         check_rois()
-    record = record_of(model, resolve_options(model.card, **batch.options), batch.save)
+    position = batch.options.get("position")
+    plain = {**batch.options, "position": None if position == ALL else position}
+    record = record_of(model, resolve_options(model.card, **plain), batch.save)
     ensure_folder(batch.output)  # what cannot be written should fail now, not after an image
-    paths = list_images(images, tuple(ENDINGS.values()))
-    names = output_names(paths)
-    yield from _tell_of_names(paths, names, batch, record)
+    paths, remarks = one_of_each_set(list_images(images, tuple(ENDINGS.values())))
+    for remark in remarks:
+        yield Message(remark, warning=True)
+    parts = _parts(paths, position)
+    yield from _tell_of_names(parts, batch, record)
     inputs = {_file_id(path): path for path in paths}
     result = BatchResult()
-    for number, (path, name) in enumerate(zip(paths, names, strict=True), start=1):
-        yield FileStarted(path, number, len(paths))
+    for number, (path, name, place) in enumerate(parts, start=1):
+        yield FileStarted(path, number, len(parts), place)
+        record = replace(record, settings={**record.settings, "position": place})
         targets = {
             kind: batch.output / f"{name}{ENDINGS[kind]}" for kind in ("labels", *batch.save)
         }
-        ended = FileEnded(path, number, len(paths), "done", targets["labels"])
+        ended = FileEnded(path, number, len(parts), "done", targets["labels"], position=place)
         try:
             there = _there(path, targets, inputs)
             mine = replace(record, image=_origin(path, there))
@@ -120,7 +128,7 @@ def segment_files(
                 ended = replace(ended, status="skipped")
                 result = replace(result, skipped=(*result.skipped, path))
             else:
-                found = yield from _one(path, targets, model, batch, mine, there)
+                found = yield from _one(path, place, targets, model, batch, mine, there)
                 ended = replace(ended, found=found)
                 result = replace(result, done=(*result.done, path))
         except Exception as error:  # one bad file must not stop the others
@@ -131,13 +139,32 @@ def segment_files(
     return result
 
 
+def _parts(paths: list[Path], position: Any) -> list[Part]:
+    """Return the images that files hold, as far as they are to be segmented.
+
+    Results of one image among several of a file have its number in their name.
+    """
+    parts: list[Part] = []
+    for path, name in zip(paths, output_names(paths), strict=True):
+        count = 1
+        if position is not None and not obstacle(path):
+            with suppress(Exception):  # of which reading it tells more
+                count = read_info(path).images
+        if count == 1:
+            parts.append((path, name, None if position == ALL else position))
+        else:
+            places = range(count) if position == ALL else (position,)
+            parts += [(path, f"{name}_p{place}", place) for place in places]
+    return parts
+
+
 def _tell_of_names(
-    paths: Sequence[Path], names: Sequence[str], batch: Batch, record: Record
+    parts: Sequence[Part], batch: Batch, record: Record
 ) -> Generator[Event, None, None]:
     """Tell which results are not called as their images, and which are those of other images."""
     renamed, taken = [], []
-    for path, name in zip(paths, names, strict=True):
-        if name != stem(path):
+    for path, name, place in parts:
+        if name != stem(path) and name != f"{stem(path)}_p{place}":
             renamed.append(f"{path} → {name}")
         labels = batch.output / f"{name}{ENDINGS['labels']}"
         there = read_record(labels) if labels.is_file() else None
@@ -250,6 +277,7 @@ def _has_changed(path: Path, labels: Path, record: Record, earlier: Record) -> b
 
 def _one(
     path: Path,
+    position: int | None,
     targets: Mapping[str, Path],
     model: Model,
     batch: Batch,
@@ -257,17 +285,15 @@ def _one(
     earlier: Record | None,
 ) -> Generator[Event, None, int]:
     """Segment one file and write its results; returns how much was found."""
-    image = read_image(path)
+    given = {name: value for name, value in batch.options.items() if value is not None}
+    given |= {"position": position}
+    image = read_image(path, axes=given.get("axes"), position=position)
     if image.remark:
         yield Message(image.remark, warning=True)
-    given = {name: value for name, value in batch.options.items() if value is not None}
-    if "axes" in given:
-        axes = str(given["axes"]).upper()
-        image = replace(image, axes=axes, rgb=image.rgb and axes.endswith("C"))
     image = replace(image, rgb=bool(given.get("rgb", image.rgb)))
     sizes = _sizes(image, given.get("pixel_size"))
     maps = {"keep": frozenset(MAPS).intersection(batch.save), "relabel": False}
-    options = resolve_options(model.card, **{**file_options(image), **given, **maps})
+    options = resolve_options(model.card, **{**file_options(image, given), **maps})
     result = yield from inference.segment(image.array, model, options)
     before = "" if earlier is None else _before(path, targets["labels"], record, earlier)
     yield from write_results(result, image, targets, sizes=sizes, description=record.text())

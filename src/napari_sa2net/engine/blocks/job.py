@@ -203,6 +203,8 @@ class _Job:
         """Do all that is not done yet."""
         if self.setup.zoom_text:
             yield self.say(self.setup.zoom_text)
+        if self.setup.planes.remark:
+            yield self.say(self.setup.planes.remark, warning=True)
         if self.setup.options.region is not None and is_sampled(self.setup.preparation):
             yield self.say(SAMPLED)
         self.setup.create()

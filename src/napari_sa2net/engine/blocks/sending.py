@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import read_image
+from ..image_file import ImageFile
 
 LARGEST = 2**24
 """Most bytes of an image that is sent along with the work."""
@@ -21,17 +21,16 @@ class FileArray:
 
     Parameters
     ----------
-    path
-        Of the file.
-    array
-        Its pixels, as they were read here.
+    image
+        As it was read here.
     """
 
-    def __init__(self, path: Path, array: Any) -> None:
-        self.path = path.absolute()
-        self.shape = tuple(int(side) for side in array.shape)
-        self.dtype = np.dtype(array.dtype)
-        self.array = array
+    def __init__(self, image: ImageFile) -> None:
+        self.path = image.path.absolute()
+        self.asked = dict(image.asked)
+        self.shape = tuple(int(side) for side in image.array.shape)
+        self.dtype = np.dtype(image.array.dtype)
+        self.array = image.array
 
     @property
     def ndim(self) -> int:
@@ -39,7 +38,8 @@ class FileArray:
         return len(self.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "shape": self.shape, "dtype": self.dtype}
+        names = ("path", "asked", "shape", "dtype")
+        return {name: getattr(self, name) for name in names}
 
     @cached_property
     def array(self) -> Any:
@@ -50,7 +50,7 @@ class FileArray:
         InputError
             If the file cannot be read, or is another one here.
         """
-        found = read_image(self.path).array
+        found = read_image(self.path, **self.asked).array
         if tuple(found.shape) != self.shape or np.dtype(found.dtype) != self.dtype:
             raise InputError(
                 f"{self.path} is another image there: {tuple(found.shape)} of {found.dtype} "

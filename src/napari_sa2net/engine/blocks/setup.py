@@ -95,7 +95,7 @@ class Setup:
                 "or give the array filled, as image.filled(0)."
             )
         self.stack = self.planes.stack
-        self.options = replace(options, labelling=settings, axes=self.planes.axes)
+        self.options = replace(options, labelling=settings, axes=self.planes.given)
         self.numbers = self.stack.numbers(options.planes)
         side = blocks.side_for(self.preparation.zoom)
         self.region = check_region(options.region, self.stack.plane_shape)

@@ -50,8 +50,10 @@ class Objects:
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.labels.shape)
-        if "C" in self.axes:
-            raise InputError(f"Labels have no channels, but their axes are {self.axes}.")
+        if set(self.axes) - set("TZYX"):
+            raise InputError(
+                f"Labels have no channels and no positions, but their axes are {self.axes}."
+            )
         if "Z" not in self.axes:
             object.__setattr__(self, "through_z", False)
 
@@ -126,6 +128,7 @@ def channels_of(
     rgb: bool = False,
     names: Sequence[str] = (),
     region: Box | None = None,
+    position: int | None = None,
 ) -> Channels:
     """Prepare an image for measuring the intensity of its channels.
 
@@ -134,15 +137,18 @@ def channels_of(
     image
         A NumPy, dask or zarr array.
     axes
-        A letter of ``"TZCYX"`` for each of its axes.
+        A letter for each of its axes.
     rgb
         Whether the channels are colours.
     names
         Of the channels. Without them they are numbered from 0, or named by their colours.
     region
         The part of each plane that the labels are of; all of it if not given.
+    position
+        Which of several images it is, see :func:`~napari_sa2net.engine.images.to_planes`.
     """
-    channels = all_channels(to_planes(image, axes, (0,), 1, rgb=rgb), rgb, names)
+    planes = to_planes(image, axes, (0,), 1, rgb=rgb, position=position)
+    channels = all_channels(planes, rgb or "S" in axes, names)
     return replace(channels, region=region)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..axes import as_image_axes, check_axes
 from ..errors import InputError
-from ..files import ImageFile, read_image
+from ..files import ImageFile, read_image, read_numbers
 from ..image_file import file_options
 from ..pairing import match_annotations, of_paths
+from ..positions import one_position
 from .pairs import Annotation, Meaning, Of, TrainingPair
 
 
@@ -36,7 +38,8 @@ def read_pairs(
         What the numbers mean, see :class:`Annotation`.
     **options
         Further fields of :class:`TrainingPair` for all pairs: ``axes``, ``rgb``, ``channels``,
-        ``diameter``, ``pixel_size``, ``planes``. They count before what a file says.
+        ``diameter``, ``pixel_size``, ``planes``. They count before what a file says. And
+        ``position``, which image of several is used, see :class:`SegmentOptions`.
 
     Raises
     ------
@@ -44,13 +47,14 @@ def read_pairs(
         If images and annotations do not pair up, or a file cannot be read.
     """
     options = {name: value for name, value in options.items() if value is not None}
+    position = options.pop("position", None)
     for name in ("channels", "planes"):
         if name in options and np.ndim(options[name]) == 0:  # one number is welcome too
             options[name] = (int(options[name]),)
     if of_paths(images) != of_paths(annotations):
         raise InputError("Give images and annotations both as arrays or both as paths.")
     if of_paths(images):
-        return _from_files(images, annotations, meaning, of, options)
+        return _from_files(images, annotations, meaning, of, position, options)
     if not isinstance(annotations, (list, tuple)):
         images, annotations = [images], [annotations]
     elif not isinstance(images, (list, tuple)) or len(images) != len(annotations):
@@ -60,16 +64,25 @@ def read_pairs(
     for number, (image, painted) in enumerate(zip(images, annotations, strict=True), 1):
         if not isinstance(painted, Annotation):
             painted = Annotation(painted, meaning, of)
-        own: dict[str, Any] = {}
+        own: dict[str, Any] = {"name": f"image {number}" if len(annotations) > 1 else "the image"}
         if isinstance(image, ImageFile):
-            own, image = {**file_options(image), "name": image.name}, image.array
-        name = f"image {number}" if len(annotations) > 1 else "the image"
-        pairs.append(TrainingPair(image, painted, **{"name": name, **own, **options}))
+            own, image = {"name": image.name, **file_options(image, options)}, image.array
+        own = {**own, **options}
+        if position is not None and own.get("axes"):
+            check_axes(own["axes"].upper(), image.shape)
+            letters = as_image_axes(own["axes"].upper(), image.shape)
+            image = one_position(image, letters, position)
+        pairs.append(TrainingPair(image, painted, **own))
     return pairs, []
 
 
 def _from_files(
-    images: Any, annotations: Any, meaning: Meaning, of: Of, options: dict[str, Any]
+    images: Any,
+    annotations: Any,
+    meaning: Meaning,
+    of: Of,
+    position: int | None,
+    options: dict[str, Any],
 ) -> tuple[list[TrainingPair], list[str]]:
     matched, alone = match_annotations(images, annotations)
     pairs, remarks = [], []
@@ -79,12 +92,12 @@ def _from_files(
             "not used."
         )
     for name, image_path, path in matched:
-        image = read_image(image_path)
-        own = {**file_options(image), **options, "name": name}
-        if "axes" in options:
-            own["rgb"] = image.rgb and options["axes"].upper().endswith("C")
-        labels, axes = read_labels(path)
-        labels = _along(labels, axes, own["axes"].upper().replace("C", ""))
+        image = read_image(image_path, axes=options.get("axes"), position=position)
+        own = {**file_options(image, options), "name": name}
+        if image.remark:
+            remarks.append(image.remark)
+        labels, axes = read_labels(path, position)
+        labels = _along(labels, axes, "".join(a for a in image.axes if a in "TZYX"))
         annotation, remark = _understood(Annotation(labels, meaning, of))
         if remark:
             remarks.append(f"{path.name}: {remark}")
@@ -92,8 +105,10 @@ def _from_files(
     return pairs, remarks
 
 
-def read_labels(path: str | Path) -> tuple[Any, str]:
+def read_labels(path: str | Path, position: int | None = None) -> tuple[Any, str]:
     """Read an annotation file as whole numbers, with a letter of ``TZCYX`` for each axis.
+
+    Of several images it is the one at ``position``.
 
     Raises
     ------
@@ -101,7 +116,7 @@ def read_labels(path: str | Path) -> tuple[Any, str]:
         If the file cannot be read, or holds colours or fractions.
     """
     path = Path(path)
-    file = read_image(path, numbers=True)
+    file = read_numbers(path, position)
     array, axes = file.array, file.axes
     if file.rgb:
         array, axes = np.moveaxis(np.asarray(array), axes.index("C"), -1), axes.replace("C", "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..axes import guess_axes
+from ..axes import as_image_axes, guess_axes
 from ..cards import BOUNDARY, ClassInfo, Figure, ModelCard, default_classes
 from ..errors import InputError
 from ..model_files import Model, model_sha256
@@ -97,7 +97,7 @@ def _channels(pair: TrainingPair) -> int:
     if isinstance(image, (list, tuple)) and image and np.ndim(image[0]) >= 2:
         return len(image)
     shape = np.shape(image)
-    axes = pair.axes or guess_axes(shape, rgb=pair.rgb)
+    axes = as_image_axes((pair.axes or guess_axes(shape, rgb=pair.rgb)).upper(), shape)
     count = int(shape[axes.index("C")]) if "C" in axes and len(axes) == len(shape) else 1
     return 3 if count == 4 and (pair.rgb or axes.endswith("C")) else count  # 4: with opacity
 

@@ -10,6 +10,7 @@ from typing import Any
 from ...engine.batch.events import FileEnded, FileStarted
 from ...engine.errors import InputError
 from ...engine.folders import expanded
+from ...engine.positions import ALL
 from ..image_panel import parse_channels
 from ..jobs.worker import describe_error
 from ..resolve import Choices
@@ -25,6 +26,7 @@ class FolderForm:
     channels: str = ""
     save: tuple[str, ...] = ("table",)
     replace: bool = False
+    all_positions: bool = False
 
 
 def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderRequest:
@@ -62,6 +64,8 @@ def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderR
     }
     if choices.pixel_size is not None:  # else what each file says
         options["pixel_size"] = choices.pixel_size
+    if form.all_positions:
+        options["position"] = ALL
     output = expanded(form.output.strip())
     return FolderRequest(images, output, form.save, form.replace, choices.card.name, options)
 
@@ -85,10 +89,10 @@ class FolderRun:
     def take(self, event: Any) -> None:
         """Take note of an event of the batch."""
         if isinstance(event, FileStarted):
-            self.number, self.total, self.name = event.number, event.total, event.path.name
+            self.number, self.total, self.name = event.number, event.total, _name(event)
         elif isinstance(event, FileEnded):
             self.counts[event.status] += 1
-            name = event.path.name
+            name = _name(event)
             if event.error is not None:
                 reason = describe_error(event.error)
                 self.failures.append(reason if name in reason else f"{name}: {reason}")
@@ -113,3 +117,9 @@ class FolderRun:
         left = self.total - sum(counts.values())
         parts += [f"{left} not done"] * (left > 0)
         return ", ".join(parts)
+
+
+def _name(event: FileStarted | FileEnded) -> str:
+    """Return how a person calls the image of an event."""
+    name = event.path.name
+    return name if event.position is None else f"{name}, position {event.position}"

@@ -76,6 +76,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self.output = QLineEdit()
         self.channels = QLineEdit()
         self.save = {kind: QCheckBox(text) for kind, (text, _) in SAVE.items()}
+        self.positions = QCheckBox("All &positions of a file")
         self.existing = QComboBox()
         self.uses = QLabel()
         self.start = QPushButton("&Start")
@@ -102,6 +103,10 @@ class FolderDialog(QDialog):  # type: ignore[misc]
             "<qt>Channels to use, counted from 0, in the order the model wants them, such as "
             "“2, 0”. Empty: the colours, or all if the model takes as many.</qt>"
         )
+        self.positions.setToolTip(
+            "<qt>Of files that hold several images (positions, scenes), segment each, with results "
+            "of its own: NAME_p0, NAME_p1, … Otherwise the first is used.</qt>"
+        )
         self.existing.addItems(EXISTING)
         self.existing.setToolTip(
             "<qt>Results made with the same model and settings are skipped. Others are told and "
@@ -124,6 +129,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
             label.setBuddy(line)
             form.addRow(label, _with_browse(line, pressed))
         form.addRow("&Channels", self.channels)
+        form.addRow(self.positions)
         checks = QVBoxLayout()
         checks.addWidget(QLabel("Labels (OME-TIFF), and:"))
         for box in self.save.values():
@@ -163,6 +169,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
             self.channels.text(),
             tuple(kind for kind, box in self.save.items() if box.isChecked() and box.isEnabled()),
             self.existing.currentIndex() == 1,
+            self.positions.isChecked(),
         )
 
     def _restore(self) -> None:
@@ -173,6 +180,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         for kind, box in self.save.items():
             box.setChecked(kind in form.save)
         self.existing.setCurrentIndex(int(form.replace))
+        self.positions.setChecked(form.all_positions)
 
     def _on_images(self) -> None:
         folder = self.ask_folder("Folder of the images", self.images.text())
