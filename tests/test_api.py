@@ -225,12 +225,12 @@ def test_a_bar_is_drawn_only_if_asked_for(capsys: pytest.CaptureFixture[str]) ->
 def test_the_bar_tells_loss_dice_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("Training", force=True) as bar:
         bar(events.StepDone(1, 3, 0.5, 0.1, 1.0, 95.0))
-        assert bar._bar.postfix == "loss 0.500, 1:35 left"
+        assert bar._bar._bar.postfix == "loss 0.500, 1:35 left"
         bar(events.Evaluated(1, {"training Dice": 0.9, "validation Dice": 0.625}))
         bar(events.StepDone(2, 3, 0.4, 0.1, 1.0, 65.2))
-        assert bar._bar.postfix == "loss 0.400, validation Dice 0.625, 1:05 left"
+        assert bar._bar._bar.postfix == "loss 0.400, validation Dice 0.625, 1:05 left"
         bar(events.StepDone(3, 3, 0.4, 0.1, 1.0))
-        assert bar._bar.postfix == "loss 0.400, validation Dice 0.625"
+        assert bar._bar._bar.postfix == "loss 0.400, validation Dice 0.625"
     assert "Training:" in capsys.readouterr().err
 
 

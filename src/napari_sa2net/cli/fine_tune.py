@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     ensure_folder(output.parent)
     state = arguments.resume or states.new_state(wanted)
     control = Control()
-    with ProgressBar("Training", Messages(arguments.quiet)) as bar:
+    with ProgressBar("Training", Messages(arguments.quiet), quiet=arguments.quiet) as bar:
         interrupt = _Interrupt(control)
         with interrupt.taken():
 
@@ -113,7 +113,8 @@ def _suggested(arguments: argparse.Namespace) -> str:
     from ..progress import ProgressBar
 
     options = {key: getattr(arguments, key) for key in IMAGES}
-    with ProgressBar("Trying the models", Messages(arguments.quiet)) as bar:
+    quiet = arguments.quiet
+    with ProgressBar("Trying the models", Messages(quiet), quiet=quiet) as bar:
         found = tuning.suggest_start(
             arguments.paths[:-1],
             arguments.paths[-1],

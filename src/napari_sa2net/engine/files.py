@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from . import calibration
+from . import calibration, disk
 from .calibration import Calibration, sizes_yx
-from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
     IMAGE_ENDINGS,
@@ -156,6 +154,8 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
 def ensure_folder(path: str | Path) -> None:
     """Make a folder if need be, and check that files can be written into it.
 
+    What killed runs left in it is removed.
+
     Raises
     ------
     SA2NetError
@@ -164,7 +164,8 @@ def ensure_folder(path: str | Path) -> None:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        check_writable(path)
+        disk.check_writable(path)
+        disk.sweep(path)
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
 
@@ -178,7 +179,7 @@ def _not_writable(path: Path, error: OSError) -> str:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file beside ``path`` that takes its place only if all goes well.
+    """Give a temporary file beside ``path``, as :func:`disk.replacing` does; make its folder.
 
     Raises
     ------
@@ -186,16 +187,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written; nothing is left behind then.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        patiently(os.replace, partial, path)
+        with disk.replacing(path) as partial:
+            yield partial
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
-    finally:
-        with suppress(OSError):  # where there is no folder, nothing is left either
-            partial.unlink(missing_ok=True)
 
 
 def write_image(

@@ -6,14 +6,12 @@ import errno
 import hashlib
 import json
 import os
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cards import FORMAT_VERSION, ModelCard
-from .disk import patiently
+from .disk import replacing
 from .errors import DeviceError, InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -143,20 +141,16 @@ def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
     ``variable`` is the environment variable that chooses the folder, if there is one: an error
     names it.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(0o644)  # a lab shares its models
-        patiently(os.replace, partial, path)
+        with replacing(path) as partial:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.chmod(0o644)  # a lab shares its models
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, len(data), variable)) from error
-    finally:
-        with suppress(OSError):  # where there is no folder, nothing is left either
-            partial.unlink(missing_ok=True)
 
 
 def disk_problem(error: OSError, folder: Path, size: int, variable: str = "") -> str:

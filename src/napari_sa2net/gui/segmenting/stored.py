@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...engine.batch.kinds import ENDINGS, MEASURES
 from ...engine.blocks.plan import disk_bytes
 from ...engine.blocks.store import WORK, import_zarr
-from ...engine.disk import patiently
+from ...engine.disk import OURS, replacing
 from ...engine.errors import InputError
 from .. import colours
 from ..layers import NOTE, LayerImage, note_of
@@ -218,13 +218,7 @@ def keep_store(store: Path, path: Path) -> Path:
         )
     if path.exists():
         raise InputError(f"{path} exists already: give another name.")
-    partial = path.with_name(f"{path.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        # What is left of a measurement that was stopped stays behind.
-        shutil.copytree(store, partial, ignore=shutil.ignore_patterns(f"{WORK}*"))
-        patiently(partial.rename, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    # What is left of a measurement that was stopped stays behind.
+    with replacing(path) as partial:
+        shutil.copytree(store, partial, ignore=shutil.ignore_patterns(WORK, OURS))
     return path
