@@ -212,7 +212,7 @@ def _opened(
             raise InputError(f"The result would replace the image {image.path}: give another name.")
     known = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
     sizes = dict(image.calibration)
-    if options.get("pixel_size"):
+    if options.get("pixel_size") is not None:
         sizes.update(sizes_yx(options["pixel_size"]))
     # Whoever else works on the image opens its file.
     array = FileArray(image.path, image.array) if image.path.name else image.array

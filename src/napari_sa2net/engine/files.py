@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from . import calibration, disk
-from .calibration import Calibration, sizes_yx
+from .calibration import Calibration, is_size, keep_known, sizes_yx
 from .errors import InputError, SA2NetError
 from .image_file import (
     IMAGE_ENDINGS,
@@ -112,7 +112,8 @@ def read_info(path: str | Path) -> FileInfo:
     path = Path(path)
     if path.is_dir():
         image = read_zarr(path)
-        return FileInfo(image.axes, tuple(map(int, image.array.shape)), image.calibration)
+        shape = tuple(map(int, image.array.shape))
+        return FileInfo(image.axes, shape, image.calibration, image.remark)
     return read_tiff_info(path) if ending_of(path).lower() in TIFF_ENDINGS else FileInfo()
 
 
@@ -145,7 +146,7 @@ def _read_picture(path: Path, numbers: bool) -> ImageFile:
         array,
         axes="YXC" if rgb else "YX",
         rgb=rgb,
-        calibration=calibration.from_dots((dots[1], dots[0]), "inch") if dots else {},
+        calibration=calibration.from_dots((dots[1], dots[0]), "inch")[0] if dots else {},
         path=path,
         kind=kind,
     )
@@ -217,7 +218,7 @@ def write_image(
     axes
         Letters of ``TZCYX``. Y and X are moved to the end.
     sizes
-        Size of a step along ``Z``, ``Y``, ``X`` in µm.
+        Size of a step along ``Z``, ``Y``, ``X`` in µm. What is no size is left out.
     name
         Name of the image within the file.
     channel_names
@@ -241,13 +242,16 @@ def write_image(
         metadata["Description"] = description
     if channel_names and "C" in axes:
         metadata["Channel"] = {"Name": list(channel_names)}
-    sizes = sizes or {}
+    # What is no size must not stop what may have taken hours.
+    sizes = keep_known({axis: size for axis, size in (sizes or {}).items() if is_size(size)})
     for axis, size in sizes.items():
         metadata[f"PhysicalSize{axis}"] = size
         metadata[f"PhysicalSize{axis}Unit"] = "µm"
     tags: dict[str, Any] = {}
-    if "X" in sizes:  # readers that do not know OME read these tags
-        tags = {"resolution": (1e4 / sizes["X"], 1e4 / sizes["Y"]), "resolutionunit": "CENTIMETER"}
+    dots = [1e4 / sizes[axis] for axis in "XY" if axis in sizes]
+    if dots and all(1e-3 <= number <= 2**32 - 1 for number in dots):  # as 32-bit fractions can say
+        # Readers that do not know OME read these tags.
+        tags = {"resolution": tuple(dots), "resolutionunit": "CENTIMETER"}
     with replacing(path) as partial:
         tifffile.imwrite(
             partial,
@@ -266,7 +270,7 @@ def write_labels(
     path: str | Path,
     labels: NDArray[Any],
     axes: str,
-    pixel_size: Calibration | tuple[float, float] | float | None = None,
+    pixel_size: Any = None,
     *,
     name: str = "",
     description: str = "",
@@ -282,7 +286,7 @@ def write_labels(
     pixel_size
         In µm: one number, (Y, X), or a size for each axis by its letter.
     """
-    if isinstance(pixel_size, (int, float, tuple)):
+    if pixel_size is not None and not isinstance(pixel_size, Mapping):
         pixel_size = sizes_yx(pixel_size)
     labels = np.asarray(labels)
     fits = labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**16)

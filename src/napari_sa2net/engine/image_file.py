@@ -28,6 +28,8 @@ class FileInfo:
     shape: tuple[int, ...] = ()
     calibration: Calibration = field(default_factory=dict)
     """As in :class:`ImageFile`."""
+    remark: str = ""
+    """As in :class:`ImageFile`."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .axes import axis_letter, guess_axes
-from .calibration import Calibration, keep_known, micrometres
+from .calibration import Calibration, read_sizes
 from .errors import InputError
 from .image_file import ImageFile
 
@@ -79,10 +79,12 @@ def _first_level(node: Any, multiscale: Mapping[str, Any], path: Path) -> ImageF
         )
     ]
     sizes: Calibration = {}
+    doubt = ""
     if units:
         by_axis = zip(axes, scale, units, strict=True)
-        sizes = keep_known({a: micrometres(s, u) for a, s, u in by_axis if a in "ZYX"})
-    return ImageFile(array, axes, calibration=sizes, path=path, kind="OME-Zarr")
+        sizes, doubt = read_sizes({a: (s, u) for a, s, u in by_axis if a in "ZYX"})
+    remark = f"{path.name}: {doubt}. Give the pixel size if you know it." if doubt else ""
+    return ImageFile(array, axes, calibration=sizes, path=path, kind="OME-Zarr", remark=remark)
 
 
 def _channel_names(described: Any) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .events import Message
 from .images import Normalization, Planes, normalize, to_planes, value_limits
 from .scaling import choose_zoom, resample, zoomed_shape
 from .segmentation import SegmentOptions
@@ -83,8 +84,10 @@ class Preparation:
         return normalize(raw, normalization, limits)
 
 
-def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Preparation, str]:
-    """Return what reads an image's planes for a model, and a sentence on the scale, or "".
+def prepare(
+    image: Any, card: ModelCard, options: SegmentOptions
+) -> tuple[Preparation, Message | None]:
+    """Return what reads an image's planes for a model, and what is to be said of the scale.
 
     Raises
     ------
@@ -100,8 +103,8 @@ def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Prepa
         colour_order=card.colour_order,
         exact=needs_exact_values(card.normalization),
     )
-    zoom, text = choose_zoom(planes.stack.plane_shape, card, options)
-    return Preparation(planes, card, zoom), text
+    zoom, message = choose_zoom(planes.stack.plane_shape, card, options)
+    return Preparation(planes, card, zoom), message
 
 
 def _as_bytes(

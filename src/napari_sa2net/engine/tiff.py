@@ -22,7 +22,16 @@ logger = logging.getLogger(__name__)
 LARGE = 2**28
 """A compressed image of more bytes than this is read part by part, where zarr is installed."""
 
-_SVS_PIXEL = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
+_SVS_PIXEL = re.compile(r"\bMPP\s*=\s*([^|;\s]+)")
+_DOTS_PER = {2: "inch", 3: "centimeter", 4: "millimeter", 5: "micrometer"}
+"""Of the tag ResolutionUnit."""
+_OF_MICROSCOPES = {
+    "fei": calibration.from_fei,
+    "sem": calibration.from_zeiss_sem,
+    "sis": calibration.from_sis,
+    "metaseries": calibration.from_metaseries,
+}
+"""Of kinds of metadata that tifffile reads, what takes the pixel size out of it."""
 
 
 def read_tiff(path: Path, numbers: bool = False) -> ImageFile:
@@ -38,7 +47,8 @@ def read_tiff(path: Path, numbers: bool = False) -> ImageFile:
             letters += "S"
         elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not (shown or numbers):
             array = ~np.asarray(array) if array.dtype == bool else _inverted(np.asarray(array))
-        sizes, kind = _tiff_calibration(tiff, page)
+        sizes, kind, doubt = _tiff_calibration(tiff, page)
+        remark = " ".join(filter(None, (remark, _of(path, doubt))))
         names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
     array, axes, rgb = _tiff_axes(array, letters)
     return ImageFile(array, axes, rgb, sizes, path, kind, names, remark)
@@ -50,7 +60,8 @@ def read_tiff_info(path: Path) -> FileInfo:
         series = tiff.series[0]
         shape = np.broadcast_to(np.uint8(0), series.shape)  # takes no memory
         array, axes, _ = _tiff_axes(shape, series.axes)
-        return FileInfo(axes, array.shape, _tiff_calibration(tiff, series.keyframe)[0])
+        sizes, _, doubt = _tiff_calibration(tiff, series.keyframe)
+        return FileInfo(axes, array.shape, sizes, _of(path, doubt))
 
 
 def _series(path: Path, tiff: tifffile.TiffFile) -> tuple[Any, str, str]:
@@ -117,20 +128,43 @@ def _inverted(array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.iinfo(array.dtype).max - array)
 
 
-def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, str]:
+def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, str, str]:
+    """Return pixel sizes, the kind of the file, and what is to be said of the sizes."""
     tags = page.tags
     y, x = (tags[n].value if n in tags else None for n in ("YResolution", "XResolution"))
+    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else None
+    dots = (y, x), _DOTS_PER.get(unit, "")
     if tiff.is_ome and tiff.ome_metadata:
-        return calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
-    if tiff.is_imagej:
-        return calibration.from_imagej(tiff.imagej_metadata or {}, (y, x)), "ImageJ TIFF"
-    if tiff.is_svs:
+        (sizes, doubt), kind = calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
+    elif tiff.is_imagej:
+        told = tiff.imagej_metadata or {}
+        (sizes, doubt), kind = calibration.from_imagej(told, *dots), "ImageJ TIFF"
+    elif tiff.is_svs:
         found = _SVS_PIXEL.search(page.description)
-        size = calibration.micrometres(found[1] if found else None, "um")
-        return calibration.keep_known({"Y": size, "X": size}), "SVS"
-    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
-    name = {2: "inch", 3: "centimeter"}.get(int(unit), "")
-    return calibration.from_dots((y, x), name), "NDPI" if tiff.is_ndpi else "TIFF"
+        size = (found[1] if found else None, "um")
+        (sizes, doubt), kind = calibration.read_sizes({"Y": size, "X": size}), "SVS"
+    else:
+        sizes, doubt = _of_microscope(tiff) or calibration.from_dots(*dots)
+        kind = "NDPI" if tiff.is_ndpi else "TIFF"
+    return sizes, kind, doubt
+
+
+def _of_microscope(tiff: tifffile.TiffFile) -> tuple[Calibration, str] | None:
+    """Return what the metadata of a microscope's own kind tell; None if there are none."""
+    for kind, read in _OF_MICROSCOPES.items():
+        try:
+            metadata = getattr(tiff, f"is_{kind}") and getattr(tiff, f"{kind}_metadata")
+            sizes, doubt = read(metadata) if metadata else ({}, "")
+        except Exception as error:  # the image is there all the same
+            return {}, f"what {kind.upper()} writes of the size of a pixel is damaged ({error})"
+        if sizes or doubt:
+            return sizes, doubt
+    return None
+
+
+def _of(path: Path, doubt: str) -> str:
+    """Return a sentence on the sizes that a file states, or nothing."""
+    return f"{path.name}: {doubt}. Give the pixel size if you know it." if doubt else ""
 
 
 def _tiff_axes(array: Any, letters: str) -> tuple[Any, str, bool]:

@@ -66,6 +66,8 @@ class LayerImage:
     person gave them, or of a layer without units as its file tells."""
     stacked: bool = False
     """Whether several layers are the channels."""
+    remark: str = ""
+    """What is to be said of what its file tells."""
     notes: tuple[str, ...] = ()
     """What a person should know about this image."""
     region: Slices = ()
@@ -117,7 +119,8 @@ class LayerImage:
 
     def with_pixel_size(self, size: float) -> LayerImage:
         """Return this image with pixels of ``size`` micrometres, whatever its layer says."""
-        return _with_pixel_size(replace(self, told={**self.told, "Y": size, "X": size}))
+        told = {**self.told, "Y": size, "X": size}
+        return _with_pixel_size(replace(self, told=told, remark=""))
 
     @property
     def told_sizes(self) -> dict[str, float]:
@@ -249,8 +252,8 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
     )
     height, width = (image.layer_axes.index(letter) for letter in "YX")
     if pixel_size(transform, (height, width)) is None:
-        told = told_sizes(first, image.layer_shape[height], image.layer_shape[width])
-        image = replace(image, told=told)
+        told, remark = told_sizes(first, image.layer_shape[height], image.layer_shape[width])
+        image = replace(image, told=told, remark=remark)
     return _with_pixel_size(image)
 
 
@@ -379,9 +382,9 @@ def _with_pixel_size(image: LayerImage) -> LayerImage:
     sides = (image.layer_axes.index("Y"), image.layer_axes.index("X"))
     told = image.told_sizes
     size = (told["Y"], told["X"]) if "Y" in told else pixel_size(image.transform, sides)
-    notes: tuple[str, ...] = ()
+    notes = (image.remark,) if image.remark else ()
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
-        notes = (
+        notes += (
             f"The pixels of {image.name} are not square ({size[0]:.4g} × {size[1]:.4g} µm in "
             "Y × X); a model with a pixel size is given square ones.",
         )

@@ -32,15 +32,16 @@ def told_axes(layer: Any, shape: tuple[int, ...], *, rgb: bool = False) -> str:
     return info.axes if info.shape == shape and (not rgb or info.axes.endswith("C")) else ""
 
 
-def told_sizes(layer: Any, height: int, width: int) -> dict[str, float]:
+def told_sizes(layer: Any, height: int, width: int) -> tuple[dict[str, float], str]:
     """Return the size in µm of a step along Z, Y and X that the file of a layer tells.
 
-    A file whose planes have another height or width in pixels is not what the layer shows.
+    A file whose planes have another height or width in pixels is not what the layer shows. The
+    text is what is to be said of it.
     """
     info = file_info(layer)
     if tuple(info.shape[i] for i, a in enumerate(info.axes) if a in "YX") != (height, width):
-        return {}
-    return dict(info.calibration)
+        return {}, ""
+    return dict(info.calibration), info.remark
 
 
 @lru_cache(maxsize=64)

@@ -85,7 +85,7 @@ class Setup:
         settings = options.labelling or default_labelling(card, options)
         _check(options, settings)
         self.model, self.card, self.blocks = model, card, blocks
-        self.preparation, self.zoom_text = prepare(image, card, options)
+        self.preparation, self.about_scale = prepare(image, card, options)
         self.planes = self.preparation.planes
         self.stack = self.planes.stack
         self.options = replace(options, labelling=settings, axes=self.planes.axes)
