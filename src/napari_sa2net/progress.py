@@ -165,7 +165,8 @@ class _Lines:
             self._unit, self._since, self._from, self._told_share = unit, now, done, share
         self._amount = ", ".join(filter(None, [_amount(done, total, unit), said]))
         waited = now - self._told_at
-        if waited < (SOONEST if share - self._told_share >= SHARE else EVERY):
+        further = round(share - self._told_share, 9)
+        if waited < (SOONEST if further >= SHARE else EVERY):
             return
         self._told_at, self._told_share = now, share
         if left is None and total and done > self._from:

@@ -58,9 +58,9 @@ def choose_zoom(
         return zoom, Message(f"The image is resampled by {_text(zoom)} for the network: {why}.")
     if options.pixel_size is None and card.pixel_size is not None and card.diameter is None:
         text = (
-            f"The model works at {card.pixel_size:g} µm a pixel, and how large the pixels of the "
-            "image are is not known: it is used as it is, which may give poor results. Give their "
-            "size (--pixel-size, pixel_size=…)."
+            f"The model works at {card.pixel_size:g} µm a pixel, and the size of the image's "
+            "pixels is not known: the image is used as it is, which may give poor results. Give "
+            "the size of a pixel (--pixel-size, pixel_size=…)."
         )
         return zoom, Message(text, warning=True)
     return zoom, Message(why) if why else None
@@ -135,13 +135,12 @@ def _check_zoom(shape: tuple[int, int], zoom: tuple[float, float], why: str, til
             "check the diameter or the pixel size."
         )
 
-
     window = [min(side, tile / z) for side, z in zip(shape, zoom, strict=True)]
     if min(zoom) < 1 and math.prod(window) > WINDOW_LIMIT:
         raise InputError(
-            f"The image would be shrunk by {_text(zoom)} ({why}), for which {math.prod(window):.0g} "
-            "pixels of it are read at once, too many: save it at a lower resolution, crop it, or "
-            "check the diameter or the pixel size."
+            f"The image would be shrunk by {_text(zoom)} ({why}), and {math.prod(window):.0e} "
+            "pixels of it would be read at once: save it at a lower resolution, crop it, or check "
+            "the diameter or the pixel size."
         )
 
 
