@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
 from typing import Any
@@ -329,7 +329,7 @@ def from_zeiss_sem(metadata: Mapping[str, Any]) -> tuple[Calibration, str]:
         if entry is not None and len(entry) > 1:
             size = (entry[1], entry[2] if len(entry) > 2 else None)
             return read_sizes({"Y": size, "X": size})
-    unnamed = metadata.get("") or ()
+    unnamed: Sequence[Any] = metadata.get("") or ()
     size = (unnamed[3] or None, "m") if len(unnamed) > 3 else (None, None)
     return read_sizes({"Y": size, "X": size})
 

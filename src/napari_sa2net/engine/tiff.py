@@ -132,7 +132,7 @@ def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, 
     """Return pixel sizes, the kind of the file, and what is to be said of the sizes."""
     tags = page.tags
     y, x = (tags[n].value if n in tags else None for n in ("YResolution", "XResolution"))
-    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else None
+    unit: Any = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else None
     dots = (y, x), _DOTS_PER.get(unit, "")
     if tiff.is_ome and tiff.ome_metadata:
         (sizes, doubt), kind = calibration.from_ome(tiff.ome_metadata), "OME-TIFF"

@@ -382,7 +382,7 @@ def _with_pixel_size(image: LayerImage) -> LayerImage:
     sides = (image.layer_axes.index("Y"), image.layer_axes.index("X"))
     told = image.told_sizes
     size = (told["Y"], told["X"]) if "Y" in told else pixel_size(image.transform, sides)
-    notes = (image.remark,) if image.remark else ()
+    notes: tuple[str, ...] = (image.remark,) if image.remark else ()
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
         notes += (
             f"The pixels of {image.name} are not square ({size[0]:.4g} × {size[1]:.4g} µm in "
