@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def output_file(arguments: argparse.Namespace, name: str) -> Path:
     """Return the file to write: that of ``-o``, or one called ``name`` in that folder."""
     from ..engine.folders import file_name
+    from ..engine.weights import check_output
 
     output: Path = arguments.output
     if output.is_dir():
@@ -32,6 +33,7 @@ def output_file(arguments: argparse.Namespace, name: str) -> Path:
         raise UsageError(f"{output} must end in .safetensors: that is what models are saved as.")
     if output.exists() and not arguments.overwrite:
         raise UsageError(f"{output} exists already: --overwrite replaces it.")
+    check_output(output)
     return output
 
 

@@ -55,11 +55,34 @@ def save_model(model: Model, path: str | Path) -> Path:
     WeightsError
         If the card does not fit the network, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        path = path.with_name(path.name + SUFFIX)
+    path = _with_suffix(path)
     write_atomically(path, model_bytes(model))
     return path
+
+
+def check_output(path: str | Path) -> None:
+    """See that :func:`save_model` would replace nothing but a model of this program.
+
+    Raises
+    ------
+    InputError
+        If there is something else.
+    """
+    path = _with_suffix(path)
+    if not os.path.lexists(path):
+        return
+    try:
+        read_card(path)
+    except WeightsError as error:
+        raise InputError(
+            f"{path} exists and is no model of napari-sa2net, so it is not replaced: give another "
+            "name, or remove it yourself."
+        ) from error
+
+
+def _with_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def model_bytes(model: Model) -> bytes:
