@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,14 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("NAPARI_SA2NET_HOME", str(folder / "home"))
     monkeypatch.setenv("NAPARI_SA2NET_MODELS", str(folder / "models"))
     monkeypatch.delenv("NAPARI_SA2NET_WEIGHTS_URL", raising=False)
+
+
+@pytest.fixture(scope="session")
+def dead_process() -> int:
+    """Return the number of a process that is over."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
 
 
 @pytest.fixture(autouse=True)

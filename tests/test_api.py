@@ -225,12 +225,12 @@ def test_a_bar_is_drawn_only_if_asked_for(capsys: pytest.CaptureFixture[str]) ->
 def test_the_bar_tells_loss_dice_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("Training", force=True) as bar:
         bar(events.StepDone(1, 3, 0.5, 0.1, 1.0, 95.0))
-        assert bar._bar.postfix == "loss 0.500, 1:35 left"
+        assert bar._bar._bar.postfix == "loss 0.500, 1:35 left"
         bar(events.Evaluated(1, {"training Dice": 0.9, "validation Dice": 0.625}))
         bar(events.StepDone(2, 3, 0.4, 0.1, 1.0, 65.2))
-        assert bar._bar.postfix == "loss 0.400, validation Dice 0.625, 1:05 left"
+        assert bar._bar._bar.postfix == "loss 0.400, validation Dice 0.625, 1:05 left"
         bar(events.StepDone(3, 3, 0.4, 0.1, 1.0))
-        assert bar._bar.postfix == "loss 0.400, validation Dice 0.625"
+        assert bar._bar._bar.postfix == "loss 0.400, validation Dice 0.625"
     assert "Training:" in capsys.readouterr().err
 
 
@@ -416,3 +416,23 @@ def test_many_files_are_segmented_once(tiny_model: Any, tmp_path: Path) -> None:
     assert api.segment_files([path], out, tiny_model, "cpu").skipped == (path,)
     again = api.segment_files(path, out, tiny_model, "cpu", min_size=99)
     assert [file for file, reason in again.failed if "min_size 15" in reason] == [path]
+
+
+@pytest.mark.parametrize("call", ["fine_tune", "train", "join_models"])
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine"])
+def test_no_file_of_another_kind_is_replaced(
+    tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, name: str
+) -> None:
+    """Told before the work is done."""
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"another program's")
+    calls = {
+        "fine_tune": lambda: api.fine_tune(
+            IMAGE, painted(), tiny_model, "cpu", output=path.with_name(name)
+        ),
+        "train": lambda: api.train("no.toml", tmp_path, path.with_name(name), "cpu"),
+        "join_models": lambda: api.join_models([tiny_model, "no"], "both", path.with_name(name)),
+    }
+    with pytest.raises(InputError, match="is no model of napari-sa2net, so it is not replaced"):
+        calls[call]()
+    assert path.read_bytes() == b"another program's"

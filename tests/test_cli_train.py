@@ -368,3 +368,13 @@ def test_a_training_that_goes_on_asks_for_no_suggestion(
     assert train("images", "painted", "--from", "suggest", "--resume", "state") == 0
     assert not suggestion
     assert fake.resumed == Path("state")
+
+
+def test_overwrite_replaces_models_only(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new.safetensors").write_bytes(b"another program's")
+    assert train("images", "painted", "-o", str(tmp_path / "new.safetensors"), "--overwrite") == 1
+    assert "is no model of napari-sa2net, so it is not replaced" in capsys.readouterr().err
+    assert fake.given == {}
+    assert (tmp_path / "new.safetensors").read_bytes() == b"another program's"

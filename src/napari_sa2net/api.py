@@ -74,6 +74,8 @@ def join_models(
     WeightsError
         If a model cannot be had, one is given twice, or they differ; the message says in what.
     """
+    if output is not None:
+        weights.check_output(output)
     for model in models:
         download(model, progress, on_event)
     joined = joining.join_models(models, name)
@@ -115,6 +117,8 @@ def train(
     InputError, TrainingError
         If the recipe, the data or the checkpoint does not fit.
     """
+    if output is not None:  # now, and not after the training
+        weights.check_output(output)
     state = None if checkpoint is None else Path(checkpoint)
     work = recipes.train(recipe, data, device, state, fold)
     model: Model = drive(work, "Training", progress, on_event)

@@ -236,7 +236,7 @@ def _opened(
             raise InputError(f"The result would replace the image {image.path}: give another name.")
     known = file_options(image, options)
     sizes = dict(image.calibration)
-    if options.get("pixel_size"):
+    if options.get("pixel_size") is not None:
         sizes.update(sizes_yx(options["pixel_size"]))
     # Whoever else works on the image opens its file.
     array = FileArray(image) if image.path.name else image.array

@@ -96,6 +96,8 @@ def fine_tune(
     WeightsError, DeviceError, TrainingError
         If the start model or the device cannot be used, or the training fails.
     """
+    if output is not None:  # now, and not after the training
+        weights.check_output(output)
     download(model, progress, on_event)
     folder = Path(state) if state is not None else None
     if output is not None:

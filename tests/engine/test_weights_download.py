@@ -9,15 +9,15 @@ import os
 import socket
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from napari_sa2net.engine import download, registry
+from napari_sa2net.engine.disk import temporary
 from napari_sa2net.engine.errors import WeightsError
-from napari_sa2net.engine.events import Message, Progress, run
+from napari_sa2net.engine.events import Event, Message, Progress, run
 from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.weights import (
     Model,
@@ -233,7 +233,7 @@ def test_a_cache_that_cannot_be_written_is_explained(monkeypatch):
     mkdir, refused = Path.mkdir, []
 
     def refuse(path, *args, **kwargs):
-        if path.name.startswith(".download-"):
+        if path.name.startswith(".sa2net-"):
             refused.append(path)
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         mkdir(path, *args, **kwargs)
@@ -269,22 +269,29 @@ def test_closing_the_generator_cancels_and_leaves_nothing(server):
     assert left_behind() == []
 
 
-def test_what_a_killed_program_left_is_removed(tmp_path):
-    old, new = cache_folder() / ".download-old", cache_folder() / ".download-new"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
+def test_what_a_killed_program_left_is_removed(dead_process):
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    mine = temporary(cache_folder() / "model")
+    old = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{dead_process}-"))
+    for folder in (old, mine):
+        folder.mkdir()
         (folder / "part").write_bytes(b"half")
-    yesterday = time.time() - 2 * 24 * 3600
-    os.utime(old, (yesterday, yesterday))
     run(fetch("far"))
     assert not old.exists()
-    assert new.exists(), "another program may be downloading right now"
+    assert mine.exists(), "another program may be downloading right now"
 
 
 def test_a_file_that_changed_in_the_cache_is_downloaded_again(server, released_file):
     path = run(fetch("far"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
+    path.write_bytes(content)
+    said: list[Event] = []
+    assert run(fetch("far"), said.append) == path
+    assert path.read_bytes() == released_file.read_bytes()
+    warning = next(event for event in said if isinstance(event, Message) and event.warning)
+    assert f"{path} is damaged" in warning.text
+    assert "downloaded again" in warning.text
     path.write_bytes(content)
     assert load_model("far").network.num_classes == 2
     assert path.read_bytes() == released_file.read_bytes()

@@ -55,7 +55,10 @@ def add_parser(commands: Any) -> None:
         help="IoU from which on an object counts as found (default: 0.5)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print only warnings and errors, and without "
+        "--json the table",
+    )  # fmt: skip
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -66,12 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--iou {arguments.iou:g} must be at most 1.")
     names = None if arguments.names is None else _names(arguments.names)
     from .. import api
+    from ..engine.evaluation import check_replaceable
     from ..engine.files import ensure_folder, replacing
     from ..progress import ProgressBar
 
     if arguments.json is not None:  # what cannot be written should fail now, not afterwards
+        check_replaceable(arguments.json)
         ensure_folder(arguments.json.parent)
-    with ProgressBar("Evaluating", Messages(arguments.quiet)) as bar:
+    quiet = arguments.quiet
+    with ProgressBar("Evaluating", Messages(quiet), quiet=quiet) as bar:
         evaluation = api.evaluate(
             arguments.images,
             arguments.masks,
@@ -84,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
             position=arguments.position,
             **segment_options(arguments),
         )
-    print(evaluation.table())
+    if arguments.json is None or not quiet:  # where else would the figures be
+        print(evaluation.table())
     if arguments.json is not None:
         with replacing(arguments.json) as partial:
             partial.write_text(evaluation.to_json() + "\n", encoding="utf-8")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .common import UsageError, add_common
+from .common import Messages, UsageError, add_common
+
+if TYPE_CHECKING:
+    from ..engine.weights import Model
 
 FORMATS = {"onnx": ".onnx", "bioimageio": ".zip"}
 
@@ -32,6 +35,7 @@ def add_parser(commands: Any) -> None:
         help="onnx or bioimageio (default: what the file's ending says, else onnx)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
     add_common(parser)
     parser.set_defaults(run=run)
 
@@ -40,23 +44,36 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, and tell how the file was checked."""
     target = arguments.output
     kind = _format(target, arguments.format)
-    from ..engine.weights import load_model
+    from .. import api
+    from ..engine.events import Message
+    from ..progress import ProgressBar
 
-    model = load_model(arguments.model)
+    messages = Messages(arguments.quiet)
+    with ProgressBar(f"Downloading {arguments.model}", messages, quiet=arguments.quiet) as bar:
+        model = api.load_model(arguments.model, on_event=bar)
+    with ProgressBar(f"Exporting {model.card.name}", messages, quiet=arguments.quiet) as bar:
+        bar(Message(f"Writing {model.card.name} as {FORMATS[kind]}, and trying what was written"))
+        path, told = _export(kind, model, target, arguments.overwrite)
+    if not arguments.quiet:
+        print("\n".join([*told, f"{model.card.name} is exported: {path}"]))
+    return 0
+
+
+def _export(kind: str, model: Model, target: Path, overwrite: bool) -> tuple[Path, list[str]]:
+    """Write the file; return it, and how it was checked."""
     if kind == "onnx":
         from ..engine.exchange.onnx_file import export_onnx
 
-        path, found = export_onnx(model, target, overwrite=arguments.overwrite)
-        for agreement in found:
-            shape = " × ".join(map(str, agreement.shape))
-            print(f"{shape}: differs from PyTorch by {agreement.largest:.1e} at most")
-    else:
-        from ..engine.exchange.bioimage import export_bioimage
+        path, found = export_onnx(model, target, overwrite=overwrite)
+        return path, [
+            f"{' × '.join(map(str, agreement.shape))}: differs from PyTorch by "
+            f"{agreement.largest:.1e} at most"
+            for agreement in found
+        ]
+    from ..engine.exchange.bioimage import export_bioimage
 
-        path = export_bioimage(model, target, overwrite=arguments.overwrite)
-        print("bioimageio.spec finds it valid, and bioimageio.core passed its test")
-    print(f"{model.card.name} is exported: {path}")
-    return 0
+    path = export_bioimage(model, target, overwrite=overwrite)
+    return path, ["bioimageio.spec finds it valid, and bioimageio.core passed its test"]
 
 
 def _format(target: Path, asked: str | None) -> str:

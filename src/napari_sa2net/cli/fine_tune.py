@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def output_file(arguments: argparse.Namespace, name: str) -> Path:
     """Return the file to write: that of ``-o``, or one called ``name`` in that folder."""
     from ..engine.folders import file_name
+    from ..engine.weights import check_output
 
     output: Path = arguments.output
     if os.path.isdir(output):
@@ -33,6 +34,7 @@ def output_file(arguments: argparse.Namespace, name: str) -> Path:
         raise UsageError(f"{output} must end in .safetensors: that is what models are saved as.")
     if os.path.lexists(output) and not arguments.overwrite:
         raise UsageError(f"{output} exists already: --overwrite replaces it.")
+    check_output(output)
     return output
 
 
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     ensure_folder(output.parent)
     state = arguments.resume or states.new_state(wanted)
     control = Control()
-    with ProgressBar("Training", Messages(arguments.quiet)) as bar:
+    with ProgressBar("Training", Messages(arguments.quiet), quiet=arguments.quiet) as bar:
         interrupt = _Interrupt(control)
         with interrupt.taken():
 
@@ -114,7 +116,8 @@ def _suggested(arguments: argparse.Namespace) -> str:
     from ..progress import ProgressBar
 
     options = {key: getattr(arguments, key) for key in IMAGES}
-    with ProgressBar("Trying the models", Messages(arguments.quiet)) as bar:
+    quiet = arguments.quiet
+    with ProgressBar("Trying the models", Messages(quiet), quiet=quiet) as bar:
         found = tuning.suggest_start(
             arguments.paths[:-1],
             arguments.paths[-1],

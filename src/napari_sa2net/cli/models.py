@@ -29,6 +29,9 @@ def add_parser(commands: Any) -> None:
 
     download = actions.add_parser("download", help="download models, to work offline later")
     download.add_argument("names", nargs="+", metavar="NAME")
+    download.add_argument(
+        "-q", "--quiet", action="store_true", help="print only warnings and errors"
+    )
     download.set_defaults(run=run_download)
 
     importing = actions.add_parser(
@@ -115,24 +118,33 @@ def _entry(entry: ModelEntry) -> dict[str, Any]:
 
 def run_download(arguments: argparse.Namespace) -> int:
     """Download models; the others go on if one fails."""
-    from ..engine.events import run
-    from ..engine.weights import fetch, find_model
-    from ..progress import ProgressBar
-
     failed = False
     for name in arguments.names:
         try:
-            path = find_model(name).path
-            if path is None:
-                with ProgressBar(f"Downloading {name}", Messages()) as bar:
-                    path = run(fetch(name), bar)
-                print(f"{name} is downloaded: {path}")
-            else:
-                print(f"{name} is here already: {path}")
+            _download(name, arguments.quiet)
         except Exception as error:
             report(error, arguments.debug, name)
             failed = True
     return FAILED if failed else 0
+
+
+def _download(name: str, quiet: bool) -> None:
+    from ..engine.events import Downloaded, Event, run
+    from ..engine.weights import fetch
+    from ..progress import ProgressBar
+
+    how = "here already"
+
+    def handle(event: Event) -> None:
+        nonlocal how
+        if isinstance(event, Downloaded):
+            how = "downloaded"
+        bar(event)
+
+    with ProgressBar(f"Downloading {name}", Messages(quiet), quiet=quiet) as bar:
+        path = run(fetch(name), handle)
+    if not quiet:
+        print(f"{name} is {how}: {path}")
 
 
 def run_import(arguments: argparse.Namespace) -> int:

@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..progress import ProgressBar
 
     messages = Messages(arguments.quiet)
-    with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
+    with ProgressBar(f"Downloading {arguments.model}", messages, quiet=arguments.quiet) as bar:
         model = api.load_model(arguments.model, on_event=bar)
     if arguments.link in ("z", "t") and (arguments.result or model.card.result) == "classes":
         raise UsageError("--link is for objects: leave it out, or add  --result instances")
@@ -157,7 +157,8 @@ class _Terminal:
         from ..progress import ProgressBar
 
         if isinstance(event, FileStarted):
-            self._bar = ProgressBar(f"{_count(event)}{event.path.name}", self._messages)
+            name, quiet = f"{_count(event)}{event.path.name}", self._arguments.quiet
+            self._bar = ProgressBar(name, self._messages, quiet=quiet)
         elif isinstance(event, FileEnded):
             self.close()
             self._tell(event)

@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"A .zarr result takes one image, but {len(images)} were given: give a folder with -o."
         )
     messages = Messages(arguments.quiet)
-    with ProgressBar(f"Downloading {arguments.model}", messages) as bar:
+    quiet = arguments.quiet
+    with ProgressBar(f"Downloading {arguments.model}", messages, quiet=quiet) as bar:
         model = api.load_model(arguments.model, on_event=bar)
     for remark in remarks:
         messages(Message(remark, warning=True))
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     blocks = BlockOptions(skip_empty=arguments.skip_empty)
     if arguments.dry_run:
         return _dry_run(image, arguments.output, model, options, blocks)
-    with ProgressBar(images[0].name, messages) as bar, _resumable():
+    with ProgressBar(images[0].name, messages, quiet=quiet) as bar, _resumable():
         result = api.segment_to_zarr(
             image,
             arguments.output,
@@ -101,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_event=bar,
             **options,
         )
-    if not arguments.quiet:
+    if not quiet:
         files = "".join(f", {path.name}" for path in result.saved.values())
         print(f"{images[0]} -> {result.path} ({result.text}){files}", flush=True)
     return 0

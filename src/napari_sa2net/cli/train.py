@@ -96,7 +96,8 @@ def _run_recipe(arguments: argparse.Namespace) -> int:
     if arguments.resume is not None:
         ensure_folder(arguments.resume.parent)
     first = ProcessPlace.of_environment().first
-    with ProgressBar("Training", Messages(arguments.quiet)) as bar:
+    quiet = arguments.quiet or not first
+    with ProgressBar("Training", Messages(quiet), quiet=quiet) as bar:
         model = api.train(
             arguments.recipe,
             arguments.data,

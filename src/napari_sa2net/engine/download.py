@@ -6,15 +6,13 @@ import logging
 import os
 import shutil
 import threading
-import time
-import uuid
 from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 from urllib.request import url2pathname
 
+from . import disk
 from .cards import ModelCard
-from .disk import patiently
 from .errors import WeightsError
 from .events import Downloaded, Event, Message, Progress
 from .folders import CACHE_VARIABLE, cache_folder, expanded
@@ -28,8 +26,6 @@ URL_VARIABLE = "NAPARI_SA2NET_WEIGHTS_URL"
 CHUNK = 1 << 15  # bytes between two looks at whether the download was cancelled
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces
 TICK = 0.1  # seconds between two events
-_WORK_FOLDER = ".download-"
-_ABANDONED = 24 * 3600.0  # seconds after which a killed program's work folder is removed
 
 BY_HAND = (
     "Or download the file on another computer and take it in with 'Import a model file…' "
@@ -136,9 +132,20 @@ def fetch(name: str) -> Generator[Event, None, Path]:
         If there is no such model or the download fails; the message says what to do.
     """
     entry = find_model(name)
-    if entry.path is not None and not _tampered(entry):
-        return entry.path
     card = entry.card
+    if entry.path is not None:
+        if not _tampered(entry):
+            return entry.path
+        if entry.status == "bundled":
+            raise WeightsError(
+                f"{entry.path} is damaged (its SHA-256 is not the published one): install "
+                "napari-sa2net again."
+            )
+        yield Message(
+            f"{entry.path} is damaged (its SHA-256 is not the published one), and is downloaded "
+            "again.",
+            warning=True,
+        )
     if not card.sha256 or not card.bytes:
         raise WeightsError(
             f"The model {name!r} cannot be downloaded: this version does not know its size and "
@@ -157,8 +164,8 @@ def fetch(name: str) -> Generator[Event, None, Path]:
 
 
 def _tampered(entry: ModelEntry) -> bool:
-    """Whether a downloaded file is no longer the published one."""
-    if entry.status != "downloaded" or entry.path is None:
+    """Whether a file is no longer the published one."""
+    if entry.status not in ("bundled", "downloaded") or entry.path is None:
         return False
     return file_sha256(entry.path) != entry.card.sha256.lower()
 
@@ -191,10 +198,10 @@ def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:
     download: _Download | None = None
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        _sweep(cache)
+        disk.sweep(cache)
         # Not by tempfile: on Windows others could not read what is moved out of its folder, and it
         # takes very long where the cache's rights forbid folders.
-        work = cache / f"{_WORK_FOLDER}{uuid.uuid4().hex[:8]}"
+        work = disk.temporary(cache / card.file)
         work.mkdir()
         download = _Download(card, source, work)
         download.thread.start()
@@ -205,7 +212,7 @@ def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:
             raise download.error
         target = cache / card.file
         (work / card.file).chmod(0o644)  # pooch makes it private, but a lab shares its models
-        patiently(os.replace, work / card.file, target)
+        disk.patiently(os.replace, work / card.file, target)
         return target
     except Exception as error:
         raise WeightsError(explain(error, card, source, cache)) from error
@@ -216,16 +223,6 @@ def _fetch_from(card: ModelCard, source: str) -> Generator[Event, None, Path]:
             download.thread.join(TICK)
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _sweep(cache: Path) -> None:
-    """Remove what a download left whose program was killed."""
-    for folder in cache.glob(f"{_WORK_FOLDER}*"):
-        try:
-            if time.time() - folder.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # another program was quicker
-            continue
 
 
 def explain(error: Exception, card: ModelCard, source: str, cache: Path) -> str:

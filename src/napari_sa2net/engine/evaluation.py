@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,9 @@ from .pairing import by_name, of_paths
 from .weights import Member, Model, ModelCard
 
 FIGURES = ("dice", "iou", "average_precision")
+
+_OF_EVALUATION = {"model", "sha256", "iou_threshold", "settings", "images", "means", "failed"}
+"""By these keys the JSON of an evaluation is known."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,27 @@ class Evaluation:
             "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
         }
         return json.dumps(_finite(content), indent=2, ensure_ascii=False)
+
+
+def check_replaceable(path: Path) -> None:
+    """See that a file is not there yet, or is what :meth:`Evaluation.to_json` returned.
+
+    Raises
+    ------
+    InputError
+        If it is something else, which is never replaced.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= _OF_EVALUATION:
+        raise InputError(
+            f"{path} exists and was not written by an evaluation, so it is not replaced: give "
+            "another name, or remove it yourself."
+        )
 
 
 def _show(value: float) -> str:

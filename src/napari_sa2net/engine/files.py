@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from . import calibration
+from . import calibration, disk
 from .axes import COLOURS, as_image_axes, check_axes, further_axes, problem_of
-from .calibration import Calibration, sizes_yx
+from .calibration import Calibration, is_size, keep_known, sizes_yx
 from .colours import Colours
-from .disk import check_writable, patiently
 from .errors import InputError, SA2NetError
 from .image_file import (
     PICTURE_ENDINGS,
@@ -27,7 +26,6 @@ from .image_file import (
     ImageFile,
     at_home,
     ending_of,
-    fitting,
     list_images,
     obstacle,
     stem,
@@ -245,7 +243,7 @@ def _read_picture(
         array,
         axes=as_image_axes(letters, array.shape),
         rgb=rgb,
-        calibration=calibration.from_dots((dots[1], dots[0]), "inch") if dots else {},
+        calibration=calibration.from_dots((dots[1], dots[0]), "inch")[0] if dots else {},
         path=path,
         kind=kind,
         asked={"axes": axes, "position": position},
@@ -283,6 +281,8 @@ def _check_memory(picture: Any) -> None:
 def ensure_folder(path: str | Path) -> None:
     """Make a folder if need be, and check that files can be written into it.
 
+    What killed runs left in it is removed.
+
     Raises
     ------
     SA2NetError
@@ -291,7 +291,8 @@ def ensure_folder(path: str | Path) -> None:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        check_writable(path)
+        disk.check_writable(path)
+        disk.sweep(path)
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
 
@@ -317,7 +318,7 @@ def _not_writable(path: Path, error: OSError) -> str:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file beside ``path`` that takes its place only if all goes well.
+    """Give a temporary file beside ``path``, as :func:`disk.replacing` does; make its folder.
 
     Raises
     ------
@@ -325,16 +326,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         If the file cannot be written; nothing is left behind then.
     """
     path = Path(path)
-    partial = path.with_name(f".{fitting(path.name)}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        patiently(os.replace, partial, path)
+        with disk.replacing(path) as partial:
+            yield partial
     except OSError as error:
         raise SA2NetError(_not_writable(path, error)) from error
-    finally:
-        with suppress(OSError):  # where there is no folder, nothing is left either
-            partial.unlink(missing_ok=True)
 
 
 def write_image(
@@ -359,7 +356,7 @@ def write_image(
     axes
         Letters of ``TZCYX``. Y and X are moved to the end.
     sizes
-        Size of a step along ``Z``, ``Y``, ``X`` in µm.
+        Size of a step along ``Z``, ``Y``, ``X`` in µm. What is no size is left out.
     name
         Name of the image within the file.
     channel_names
@@ -383,13 +380,16 @@ def write_image(
         metadata["Description"] = description
     if channel_names and "C" in axes:
         metadata["Channel"] = {"Name": list(channel_names)}
-    sizes = sizes or {}
+    # What is no size must not stop what may have taken hours.
+    sizes = keep_known({axis: size for axis, size in (sizes or {}).items() if is_size(size)})
     for axis, size in sizes.items():
         metadata[f"PhysicalSize{axis}"] = size
         metadata[f"PhysicalSize{axis}Unit"] = "µm"
     tags: dict[str, Any] = {}
-    if "X" in sizes:  # readers that do not know OME read these tags
-        tags = {"resolution": (1e4 / sizes["X"], 1e4 / sizes["Y"]), "resolutionunit": "CENTIMETER"}
+    dots = [1e4 / sizes[axis] for axis in "XY" if axis in sizes]
+    if dots and all(1e-3 <= number <= 2**32 - 1 for number in dots):  # as 32-bit fractions can say
+        # Readers that do not know OME read these tags.
+        tags = {"resolution": tuple(dots), "resolutionunit": "CENTIMETER"}
     with replacing(path) as partial:
         tifffile.imwrite(
             partial,
@@ -408,7 +408,7 @@ def write_labels(
     path: str | Path,
     labels: NDArray[Any],
     axes: str,
-    pixel_size: Calibration | tuple[float, float] | float | None = None,
+    pixel_size: Any = None,
     *,
     name: str = "",
     description: str = "",
@@ -424,7 +424,7 @@ def write_labels(
     pixel_size
         In µm: one number, (Y, X), or a size for each axis by its letter.
     """
-    if isinstance(pixel_size, (int, float, tuple)):
+    if pixel_size is not None and not isinstance(pixel_size, Mapping):
         pixel_size = sizes_yx(pixel_size)
     labels = np.asarray(labels)
     fits = labels.size == 0 or (labels.min() >= 0 and labels.max() < 2**16)

@@ -38,6 +38,8 @@ class FileInfo:
     """Of the numbers as they are in the file: what :attr:`colours` add is not in it."""
     calibration: Calibration = field(default_factory=dict)
     """As in :class:`ImageFile`."""
+    doubt: str = ""
+    """What a person should know of the pixel size."""
     colours: Colours | None = None
     """What the numbers show, where they are no grey values and no red, green and blue."""
     images: int = 1
@@ -45,7 +47,7 @@ class FileInfo:
     arrays: int = 1
     """In how many arrays they are; the rest is of the first."""
     remark: str = ""
-    """What a person should know of them."""
+    """What else a person should know of them."""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class _Job:
     def __init__(self, image: Any, model: Model, options: SegmentOptions) -> None:
         card = model.card
         self.model, self.card = model, card
-        self.preparation, self.zoom_text = prepare(image, card, options)
+        self.preparation, self.about_scale = prepare(image, card, options)
         self.planes, self.zoom = self.preparation.planes, self.preparation.zoom
         self.region = check_region(options.region, self.planes.stack.plane_shape)
         self.stack = self.planes.stack.part(self.region)
@@ -113,8 +113,8 @@ class _Job:
         choice = choose_device(self.options.device)
         precision = note(choice.device, self.options.precision)
         yield self._say(f"Running on {choice.reason}{precision}", warning=bool(precision))
-        if self.zoom_text:
-            yield self._say(self.zoom_text)
+        if self.about_scale is not None:
+            yield self._say(self.about_scale.text, warning=self.about_scale.warning)
         if self.planes.remark:
             yield self._say(self.planes.remark, warning=True)
         if self.options.region is not None and is_sampled(self.preparation):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from .disk import temporary
 
 if sys.platform == "win32":
     import msvcrt
@@ -62,7 +63,7 @@ def try_lock(path: Path, *, patient: bool = False) -> Lock | None:
 
 def can_lock(folder: Path) -> bool:
     """Tell whether files in ``folder`` can be locked at all, which some network disks cannot."""
-    probe = folder / f".lock-{uuid.uuid4().hex}"
+    probe = temporary(folder / "probe")
     lock = try_lock(probe)
     if lock is not None:
         lock.close()

@@ -6,14 +6,12 @@ import errno
 import hashlib
 import json
 import os
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cards import FORMAT_VERSION, ModelCard
-from .disk import patiently
+from .disk import replacing
 from .errors import DeviceError, InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -57,11 +55,34 @@ def save_model(model: Model, path: str | Path) -> Path:
     WeightsError
         If the card does not fit the network, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        path = path.with_name(path.name + SUFFIX)
+    path = _with_suffix(path)
     write_atomically(path, model_bytes(model))
     return path
+
+
+def check_output(path: str | Path) -> None:
+    """See that :func:`save_model` would replace nothing but a model of this program.
+
+    Raises
+    ------
+    InputError
+        If there is something else.
+    """
+    path = _with_suffix(path)
+    if not os.path.lexists(path):
+        return
+    try:
+        read_card(path)
+    except WeightsError as error:
+        raise InputError(
+            f"{path} exists and is no model of napari-sa2net, so it is not replaced: give another "
+            "name, or remove it yourself."
+        ) from error
+
+
+def _with_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
 
 def model_bytes(model: Model) -> bytes:
@@ -143,20 +164,16 @@ def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
     ``variable`` is the environment variable that chooses the folder, if there is one: an error
     names it.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(0o644)  # a lab shares its models
-        patiently(os.replace, partial, path)
+        with replacing(path) as partial:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.chmod(0o644)  # a lab shares its models
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, len(data), variable)) from error
-    finally:
-        with suppress(OSError):  # where there is no folder, nothing is left either
-            partial.unlink(missing_ok=True)
 
 
 def disk_problem(error: OSError, folder: Path, size: int, variable: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .axes import as_image_axes, axes_from_names, check_axes, guess_axes
-from .calibration import Calibration, keep_known, micrometres
+from .calibration import Calibration, about, read_sizes
 from .errors import InputError
 from .image_file import FileInfo, ImageFile
 from .positions import choose_image, count_positions, one_position
@@ -33,7 +33,8 @@ class _Image:
     calibration: Calibration
     kind: str
     channel_names: tuple[str, ...] = ()
-    remark: str = ""
+    doubt: str = ""
+    """What a person should know of the pixel size."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,7 +64,7 @@ def read_zarr(path: Path, axes: str | None = None, position: int | None = None) 
     which, inner, first = choose_image(sizes, position, _told(path))
     image, own = images[which], letters[which]
     array = one_position(image.array, own, inner)
-    remark = " ".join(filter(None, (image.remark, first)))
+    remark = " ".join(filter(None, (image.doubt, first)))
     return ImageFile(
         array, own, False, image.calibration, path, image.kind, image.channel_names, remark,
         {"axes": axes, "position": position},
@@ -79,9 +80,9 @@ def read_zarr_info(path: Path) -> FileInfo:
         first.axes,
         first.shape,
         first.calibration,
+        first.doubt,
         images=sum(count_positions(*size) for size in sizes),
         arrays=len(images),
-        remark=first.remark,
     )
 
 
@@ -212,13 +213,13 @@ def _first_level(
     systems = "coordinateSystems" in multiscale
     outer = places.scale(() if systems else multiscale.get("coordinateTransformations"))
     sizes: Calibration = {}
+    doubt = places.remark
     if units and inner and outer:
         scale = [a * b for a, b in zip(inner, outer, strict=True)]
         by_axis = zip(axes, scale, units, strict=True)
-        sizes = keep_known({a: micrometres(s, u) for a, s, u in by_axis if a in "ZYX"})
-    return _Image(
-        array, axes, sizes, "OME-Zarr", _channel_names(metadata.get("omero")), places.remark
-    )
+        sizes, problem = read_sizes({a: (s, u) for a, s, u in by_axis if a in "ZYX"})
+        doubt = about(_told(path), problem)
+    return _Image(array, axes, sizes, "OME-Zarr", _channel_names(metadata.get("omero")), doubt)
 
 
 def _letters_of(described: Sequence[Any], names: Sequence[str]) -> str:

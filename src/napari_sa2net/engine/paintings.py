@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .disk import patiently
+from .disk import replacing
 from .errors import InputError
 from .locking import Lock, Unlocked, take
 from .painting_blocks import Grid, facts, pack, unpack
@@ -362,18 +362,11 @@ def _block_files(folder: Path) -> Iterator[tuple[int, Path]]:
 
 def _replace(path: Path, content: bytes, *, sync: bool) -> None:
     """Write a file that takes the place of the old one only when it is complete."""
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        patiently(os.replace, partial, path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _remove_remains(parent: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .events import Message
 from .images import Normalization, Planes, normalize, to_planes, value_limits
 from .scaling import choose_zoom, resample, zoomed_shape
 from .segmentation import SegmentOptions
@@ -95,8 +96,10 @@ def inside(planes: Planes, number: int, window: tuple[slice, slice]) -> NDArray[
     return values.reshape(len(values), -1) if outside is None else values[:, ~outside]
 
 
-def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Preparation, str]:
-    """Return what reads an image's planes for a model, and a sentence on the scale, or "".
+def prepare(
+    image: Any, card: ModelCard, options: SegmentOptions
+) -> tuple[Preparation, Message | None]:
+    """Return what reads an image's planes for a model, and what is to be said of the scale.
 
     Raises
     ------
@@ -113,8 +116,8 @@ def prepare(image: Any, card: ModelCard, options: SegmentOptions) -> tuple[Prepa
         exact=needs_exact_values(card.normalization),
         position=options.position,
     )
-    zoom, text = choose_zoom(planes.stack.plane_shape, card, options)
-    return Preparation(planes, card, zoom), text
+    zoom, message = choose_zoom(planes.stack.plane_shape, card, options)
+    return Preparation(planes, card, zoom), message
 
 
 def _as_bytes(

@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from .calibration import sizes_yx
 from .errors import InputError
+from .events import Message
 from .instances import LabelSettings
-from .segmentation import SegmentOptions
+from .segmentation import SegmentOptions, tile_for
 
 if TYPE_CHECKING:
     from .cards import ModelCard
 
-ZOOM_LIMITS = (1 / 20, 10.0)
+ZOOM_LIMITS = (1 / 100, 10.0)
 """Least and largest factor of a side. Beyond, a size was surely mistyped."""
+
+WINDOW_LIMIT = 2**28
+"""Pixels of the image that are read for a tile at most: they take 1 GB, and a minute to shrink."""
 
 SIDE_LIMIT = 100_000
 """Longest side in pixels that an image is enlarged to."""
@@ -29,8 +33,8 @@ NEAR_ONE = 0.02
 
 def choose_zoom(
     shape: tuple[int, int], card: ModelCard, options: SegmentOptions
-) -> tuple[tuple[float, float], str]:
-    """Return by what an image is resampled (height, width), and a sentence on why.
+) -> tuple[tuple[float, float], Message | None]:
+    """Return by what an image is resampled (height, width), and what is to be said of it.
 
     Parameters
     ----------
@@ -40,7 +44,8 @@ def choose_zoom(
         Card of the model, which may have a working diameter or pixel size.
     options
         With the ``diameter`` of objects or the ``pixel_size`` of the image. The diameter goes
-        first. The sentence is empty if neither is given.
+        first. If neither is given, there is nothing to say, or a warning where the model goes by
+        the pixel size.
 
     Raises
     ------
@@ -48,10 +53,17 @@ def choose_zoom(
         If the zoom is beyond what makes sense.
     """
     zoom, why = _working_zoom(card, options)
-    if zoom == (1.0, 1.0):
-        return zoom, why
-    _check_zoom(shape, zoom, why)
-    return zoom, f"The image is resampled by {_text(zoom)} for the network: {why}."
+    if zoom != (1.0, 1.0):
+        _check_zoom(shape, zoom, why, tile_for(options, card.base_channels))
+        return zoom, Message(f"The image is resampled by {_text(zoom)} for the network: {why}.")
+    if options.pixel_size is None and card.pixel_size is not None and card.diameter is None:
+        text = (
+            f"The model works at {card.pixel_size:g} µm a pixel, and the size of the image's "
+            "pixels is not known: the image is used as it is, which may give poor results. Give "
+            "the size of a pixel (--pixel-size, pixel_size=…)."
+        )
+        return zoom, Message(text, warning=True)
+    return zoom, Message(why) if why else None
 
 
 def default_labelling(card: ModelCard, options: SegmentOptions) -> LabelSettings:
@@ -108,9 +120,10 @@ def resample(planes: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32
     return out
 
 
-def _check_zoom(shape: tuple[int, int], zoom: tuple[float, float], why: str) -> None:
+def _check_zoom(shape: tuple[int, int], zoom: tuple[float, float], why: str, tile: int) -> None:
     low, high = ZOOM_LIMITS
-    if not all(low <= z <= high for z in zoom):
+    rounding = 1e-6  # 0.01 / 0.2 is less than 1 / 20
+    if not all(low * (1 - rounding) <= z <= high * (1 + rounding) for z in zoom):
         raise InputError(
             f"The image would be resampled by {_text(zoom)} ({why}), which is beyond {low:g} to "
             f"{high:g}: check the diameter or the pixel size and its unit."
@@ -120,6 +133,14 @@ def _check_zoom(shape: tuple[int, int], zoom: tuple[float, float], why: str) -> 
         raise InputError(
             f"The image would be enlarged to {sides[0]} × {sides[1]} pixels ({why}): crop it, or "
             "check the diameter or the pixel size."
+        )
+
+    window = [min(side, tile / z) for side, z in zip(shape, zoom, strict=True)]
+    if min(zoom) < 1 and math.prod(window) > WINDOW_LIMIT:
+        raise InputError(
+            f"The image would be shrunk by {_text(zoom)} ({why}), and {math.prod(window):.0e} "
+            "pixels of it would be read at once: save it at a lower resolution, crop it, or check "
+            "the diameter or the pixel size."
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .axes import Stack
 from .batch.kinds import MAPS
+from .calibration import lengths
 from .errors import InputError
 from .events import Event, Progress
 from .instances import LabelSettings
@@ -204,24 +205,14 @@ class SegmentOptions:
         if self.batch is not None and self.batch < 1:
             raise InputError("batch is the number of tiles at a time: give 1 or more.")
         for name, most in (("pixel_size", 2), ("diameter", 1)):
-            object.__setattr__(self, name, _lengths(name, getattr(self, name), most))
+            value = getattr(self, name)
+            if value is not None:
+                sizes = lengths(name, value, most)
+                object.__setattr__(self, name, sizes if len(sizes) > 1 else sizes[0])
         for name in ("channels", "planes", "map_planes", "region"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         if self.region is not None:
             _check_corners(self.region)
-
-
-def _lengths(name: str, value: Any, most: int) -> float | tuple[float, ...] | None:
-    """Check a length, or up to ``most`` of them."""
-    if value is None:
-        return None
-    try:
-        sizes = tuple(float(size) for size in np.atleast_1d(value))
-    except (TypeError, ValueError):
-        sizes = ()
-    if not 1 <= len(sizes) <= most or not all(math.isfinite(s) and s > 0 for s in sizes):
-        raise InputError(f"{name} is {value}: give a length above 0, or leave it out.")
-    return sizes if len(sizes) > 1 else sizes[0]
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...] | None:

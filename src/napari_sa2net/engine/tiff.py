@@ -36,7 +36,16 @@ logger = logging.getLogger(__name__)
 LARGE = 2**28
 """A compressed image of more bytes than this is read part by part, where zarr is installed."""
 
-_SVS_PIXEL = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
+_SVS_PIXEL = re.compile(r"\bMPP\s*=\s*([^|;\s]+)")
+_DOTS_PER = {2: "inch", 3: "centimeter", 4: "millimeter", 5: "micrometer"}
+"""Of the tag ResolutionUnit."""
+_OF_MICROSCOPES = {
+    "fei": calibration.from_fei,
+    "sem": calibration.from_zeiss_sem,
+    "sis": calibration.from_sis,
+    "metaseries": calibration.from_metaseries,
+}
+"""Of kinds of metadata that tifffile reads, what takes the pixel size out of it."""
 
 _SAMPLES: dict[int, Any] = {5: "CMYK", 6: "YCbCr", 8: "CIELab", 9: "ICCLab"}
 """Colours that become red, green and blue, by TIFF's number for them."""
@@ -85,7 +94,7 @@ def read_tiff(
             elif axes is None and array.shape[samples] == 1:  # grey values without opacity
                 array, letters = array.squeeze(samples), letters.replace(COLOURS, "")
                 samples = -1
-        sizes_um, kind = _tiff_calibration(tiff, image.page)
+        sizes_um, kind, doubt = _tiff_calibration(tiff, image.page)
         names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
     if axes is not None and letters != axes and letters != axes + COLOURS:
         check_axes(axes, array.shape)
@@ -93,6 +102,7 @@ def read_tiff(
     at = final.find("C")
     rgb = at >= 0 and array.shape[at] in (3, 4) and (at == samples or letters[at] == COLOURS)
     remarks = [remark, image.missing, first, _pictures(path, letters, array.shape)]
+    remarks.append(calibration.about(path.name, doubt))
     array = one_position(array, final, inner)
     if axes is None:
         array, final = _without_ones(array, final)
@@ -110,10 +120,12 @@ def read_tiff_info(path: Path) -> FileInfo:
         colours = _colours_of(path, tiff, image, numbers=False)
         letters = as_image_axes(image.letters(), image.shape)
         sizes = [(as_image_axes(i.letters(), i.shape), i.shape) for i in images]
+        calibrated, _, doubt = _tiff_calibration(tiff, image.page)
         return FileInfo(
             letters,
             image.shape,
-            _tiff_calibration(tiff, image.page)[0],
+            calibrated,
+            calibration.about(path.name, doubt),
             colours,
             sum(count_positions(*size) for size in sizes),
             len(images),
@@ -380,17 +392,35 @@ def _part_by_part(path: Path, number: int, omexml: str | None) -> Any:
     return zarr.open_array(store, mode="r")
 
 
-def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, str]:
+def _tiff_calibration(tiff: tifffile.TiffFile, page: Any) -> tuple[Calibration, str, str]:
+    """Return pixel sizes, the kind of the file, and what is to be said of the sizes."""
     tags = page.tags
     y, x = (tags[n].value if n in tags else None for n in ("YResolution", "XResolution"))
+    unit: Any = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else None
+    dots = (y, x), _DOTS_PER.get(unit, "")
     if tiff.is_ome and tiff.ome_metadata:
-        return calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
-    if tiff.is_imagej:
-        return calibration.from_imagej(tiff.imagej_metadata or {}, (y, x)), "ImageJ TIFF"
-    if tiff.is_svs:
+        (sizes, doubt), kind = calibration.from_ome(tiff.ome_metadata), "OME-TIFF"
+    elif tiff.is_imagej:
+        told = tiff.imagej_metadata or {}
+        (sizes, doubt), kind = calibration.from_imagej(told, *dots), "ImageJ TIFF"
+    elif tiff.is_svs:
         found = _SVS_PIXEL.search(page.description)
-        size = calibration.micrometres(found[1] if found else None, "um")
-        return calibration.keep_known({"Y": size, "X": size}), "SVS"
-    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
-    name = {2: "inch", 3: "centimeter"}.get(int(unit), "")
-    return calibration.from_dots((y, x), name), "NDPI" if tiff.is_ndpi else "TIFF"
+        size = (found[1] if found else None, "um")
+        (sizes, doubt), kind = calibration.read_sizes({"Y": size, "X": size}), "SVS"
+    else:
+        sizes, doubt = _of_microscope(tiff) or calibration.from_dots(*dots)
+        kind = "NDPI" if tiff.is_ndpi else "TIFF"
+    return sizes, kind, doubt
+
+
+def _of_microscope(tiff: tifffile.TiffFile) -> tuple[Calibration, str] | None:
+    """Return what the metadata of a microscope's own kind tell; None if there are none."""
+    for kind, read in _OF_MICROSCOPES.items():
+        try:
+            metadata = getattr(tiff, f"is_{kind}") and getattr(tiff, f"{kind}_metadata")
+            sizes, doubt = read(metadata) if metadata else ({}, "")
+        except Exception as error:  # the image is there all the same
+            return {}, f"what {kind.upper()} writes of the size of a pixel is damaged ({error})"
+        if sizes or doubt:
+            return sizes, doubt
+    return None

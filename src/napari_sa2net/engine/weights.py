@@ -15,7 +15,7 @@ from .errors import WeightsError
 from .events import run
 from .folders import cache_folder, expanded, models_folder
 from .importing import import_model, read_any
-from .model_files import Model, move, read_card, save_model
+from .model_files import Model, check_output, move, read_card, save_model
 from .own_models import add_model, delete_model, export_model, rename_model
 from .registry import (
     ModelEntry,
@@ -34,6 +34,7 @@ __all__ = [
     "add_model",
     "available_models",
     "cache_folder",
+    "check_output",
     "check_trainable",
     "delete_model",
     "export_model",

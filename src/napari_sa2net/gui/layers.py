@@ -68,6 +68,8 @@ class LayerImage:
     person gave them, or of a layer without units as its file tells."""
     stacked: bool = False
     """Whether several layers are the channels."""
+    doubt: str = ""
+    """What is to be said of the pixel size that its file tells."""
     notes: tuple[str, ...] = ()
     """What a person should know about this image."""
     file_notes: tuple[str, ...] = ()
@@ -148,7 +150,8 @@ class LayerImage:
 
     def with_pixel_size(self, size: float) -> LayerImage:
         """Return this image with pixels of ``size`` micrometres, whatever its layer says."""
-        return _with_pixel_size(replace(self, told={**self.told, "Y": size, "X": size}))
+        told = {**self.told, "Y": size, "X": size}
+        return _with_pixel_size(replace(self, told=told, doubt=""))
 
     @property
     def told_sizes(self) -> dict[str, float]:
@@ -280,8 +283,8 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
     )
     height, width = (image.layer_axes.index(letter) for letter in "YX")
     if pixel_size(transform, (height, width)) is None:
-        told = told_sizes(first, image.layer_shape[height], image.layer_shape[width])
-        image = replace(image, told=told)
+        told, doubt = told_sizes(first, image.layer_shape[height], image.layer_shape[width])
+        image = replace(image, told=told, doubt=doubt)
     return _with_pixel_size(image)
 
 
@@ -461,7 +464,7 @@ def _with_pixel_size(image: LayerImage) -> LayerImage:
     sides = (image.layer_axes.index("Y"), image.layer_axes.index("X"))
     told = image.told_sizes
     size = (told["Y"], told["X"]) if "Y" in told else pixel_size(image.transform, sides)
-    notes = image.file_notes
+    notes = (*image.file_notes, image.doubt) if image.doubt else image.file_notes
     if size is not None and abs(size[0] - size[1]) > ANISOTROPY * max(size):
         notes += (
             f"The pixels of {image.name} are not square ({size[0]:.4g} × {size[1]:.4g} µm in "

@@ -45,15 +45,16 @@ def told_notes(layer: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(filter(None, (info.remark, more if info.arrays > 1 else "")))
 
 
-def told_sizes(layer: Any, height: int, width: int) -> dict[str, float]:
+def told_sizes(layer: Any, height: int, width: int) -> tuple[dict[str, float], str]:
     """Return the size in µm of a step along Z, Y and X that the file of a layer tells.
 
-    A file whose planes have another height or width in pixels is not what the layer shows.
+    A file whose planes have another height or width in pixels is not what the layer shows. The
+    text is what is to be said of it.
     """
     info = file_info(layer)
     if tuple(info.shape[i] for i, a in enumerate(info.axes) if a in "YX") != (height, width):
-        return {}
-    return dict(info.calibration)
+        return {}, ""
+    return dict(info.calibration), info.doubt
 
 
 @lru_cache(maxsize=64)

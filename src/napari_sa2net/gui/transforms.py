@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.calibration import is_size
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
@@ -146,7 +148,7 @@ def pixel_size(transform: Transform, axes: tuple[int, int]) -> tuple[float, floa
         if not factors or any(factor is None for factor in factors):
             return None
         sizes.append(float(np.linalg.norm(step[touched] * np.array(factors, dtype=float))))
-    if not all(np.isfinite(size) and size > 0 for size in sizes):
+    if not all(map(is_size, sizes)):
         return None
     return sizes[0], sizes[1]
 

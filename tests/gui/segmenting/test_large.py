@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -510,3 +512,21 @@ def test_objects_of_several_classes_are_not_measured_without_their_classes(
     several = replace(made, card=replace(made.card, classes=classes))
     with pytest.raises(InputError, match="segment a part"):
         run(Backend().measure_large(several, "table", tmp_path / "cells.csv"))
+
+
+def test_large_results_of_a_napari_that_was_killed_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_process: int
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    running, killed = Stores(), Stores()
+    left = killed.folder.rename(
+        tmp_path / killed.folder.name.replace(f"-{os.getpid()}-", f"-{dead_process}-")
+    )
+    (left / "labels").write_text("")
+    (running.folder / "labels").write_text("")
+    assert list(tmp_path.iterdir()) == [running.folder]
+    folder = running.folder
+    running.remove()
+    assert not folder.exists()
+    assert running.folder != folder
+    running.remove()

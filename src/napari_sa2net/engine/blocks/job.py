@@ -201,8 +201,9 @@ class _Job:
 
     def run(self) -> Generator[Event, None, None]:
         """Do all that is not done yet."""
-        if self.setup.zoom_text:
-            yield self.say(self.setup.zoom_text)
+        scale = self.setup.about_scale
+        if scale is not None:
+            yield self.say(scale.text, warning=scale.warning)
         if self.setup.planes.remark:
             yield self.say(self.setup.planes.remark, warning=True)
         if self.setup.options.region is not None and is_sampled(self.setup.preparation):

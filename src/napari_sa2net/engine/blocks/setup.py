@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..devices import is_out_of_memory
-from ..disk import patiently
 from ..errors import DeviceError, InputError, SA2NetError
 from ..instances import LabelSettings
 from ..measuring.objects import all_channels
@@ -55,14 +53,14 @@ class Begun:
     def keep(self) -> None:
         """Let go of what is replaced."""
         if self.aside is not None:
-            shutil.rmtree(self.aside, ignore_errors=True)
+            disk.remove(self.aside.parent)
 
     def undo(self) -> None:
         """Leave nothing of a new result behind, and what was there as it was."""
         if self.fresh:
-            shutil.rmtree(self.path, ignore_errors=True)
+            disk.remove(self.path)
         if self.aside is not None:
-            patiently(os.replace, self.aside, self.path)
+            disk.put_back(self.aside)
 
 
 class Setup:
@@ -87,7 +85,7 @@ class Setup:
         settings = options.labelling or default_labelling(card, options)
         _check(options, settings)
         self.model, self.card, self.blocks = model, card, blocks
-        self.preparation, self.zoom_text = prepare(image, card, options)
+        self.preparation, self.about_scale = prepare(image, card, options)
         self.planes = self.preparation.planes
         if self.planes.masked:
             raise InputError(
@@ -161,6 +159,7 @@ class Setup:
         if resume and overwrite:
             raise InputError("Going on and replacing exclude each other: give one of them.")
         store = self.store
+        disk.sweep(store.path.parent)
         aside = store.set_aside() if store.exists() and overwrite else None
         if not store.exists():
             begun = Begun(store.path, True, aside)
@@ -188,6 +187,7 @@ class Setup:
                 "the same image, model and settings, or replace it with --overwrite "
                 "(overwrite=True)."
             )
+        store.sweep()
         return Begun(store.path, False)
 
     def create(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..disk import patiently
+from .. import disk
+from ..disk import patiently, replacing
 from ..errors import InputError, SA2NetError
 from ..omezarr import ZARR_EXTRA
 
@@ -27,6 +29,8 @@ MAKING = len(".01234567.part")
 _RUNS = "runs"
 """Folder of the one working file that tells which run may write. A file of a new name is seen
 at once also on a network disk."""
+_CHUNK_IN_WRITING = re.compile(r".*\.[0-9a-f]{32}\.partial")
+"""What zarr calls a chunk until it is whole."""
 
 
 def import_zarr() -> Any:
@@ -106,13 +110,8 @@ class Store:
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Make the folder, with what is to be made written in it; in one step."""
-        made = Store(_partial(self.path))
-        try:
-            made.write_json("job.json", identity)
-            patiently(os.replace, made.path, self.path)
-        except BaseException:
-            shutil.rmtree(made.path, ignore_errors=True)
-            raise
+        with replacing(self.path) as partial:
+            Store(partial).write_json("job.json", identity)
 
     def begin_run(self) -> str:
         """Let a new run write here; return its name. Whatever runs still from before must stop."""
@@ -152,9 +151,7 @@ class Store:
                 f"{self.path} exists and was not written by sa2net segment, so it is not "
                 "replaced: give another name, or remove it yourself."
             )
-        aside = _partial(self.path)
-        patiently(os.replace, self.path, aside)
-        return aside
+        return disk.set_aside(self.path)
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
         """Write the attributes and remove the working files."""
@@ -168,10 +165,17 @@ class Store:
         if not self.work.exists():
             return
         # What tells that the result is unfinished goes first, in one step.
-        rubbish = self.path / f"{WORK}-done"
-        shutil.rmtree(rubbish, ignore_errors=True)
+        rubbish = disk.temporary(self.work)
         patiently(os.replace, self.work, rubbish)
-        shutil.rmtree(rubbish, ignore_errors=True)
+        disk.remove(rubbish)
+
+    def sweep(self) -> None:
+        """Remove what a run left that was killed, zarr's own half-written chunks too."""
+        disk.sweep(self.path)
+        for level in self.path.glob("[0-9]*"):
+            for path in level.rglob("*.partial"):
+                if _CHUNK_IN_WRITING.fullmatch(path.name):
+                    disk.remove(path)
 
     # --- Arrays -------------------------------------------------------------------------------
 
@@ -223,9 +227,8 @@ class Store:
         """Write a small file, at once or not at all."""
         path = self.work / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial(path)
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        patiently(os.replace, partial, path)
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(content), encoding="utf-8")
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return what was written, or None."""
@@ -251,11 +254,9 @@ class Store:
         """Write small arrays into one file, at once or not at all."""
         path = self.work / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial(path)
-        with open(partial, "wb") as file:
+        with replacing(path) as partial, open(partial, "wb") as file:
             named: dict[str, Any] = arrays  # savez has other keywords too since NumPy 2.2
             np.savez(file, **named)
-        patiently(os.replace, partial, path)
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """Return what was written, or None."""
@@ -303,12 +304,6 @@ class Store:
             int(path.stem): json.loads(path.read_text(encoding="utf-8"))
             for path in folder.glob("*.json")
         }
-
-
-def _partial(path: Path) -> Path:
-    """Return a name beside a path that nothing has yet."""
-    # Processes of several computers have the same numbers. Short, as Windows' paths are.
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:

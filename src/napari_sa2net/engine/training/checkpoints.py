@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..disk import patiently
+from ..disk import replacing
 from ..errors import TrainingError
 
 
@@ -38,11 +37,8 @@ def write_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
     OSError
         If it cannot be written, for instance because the disk is full.
     """
-    partial = path.with_name(path.name + ".part")
     try:
-        torch.save({"identity": identity, **state}, partial)
-        patiently(os.replace, partial, path)
+        with replacing(path) as partial:
+            torch.save({"identity": identity, **state}, partial)
     except RuntimeError as error:  # torch's own kind for a file that cannot be written
         raise OSError(f"{path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -154,7 +154,7 @@ class _Source:
                 colour_order=card.colour_order,
                 exact=needs_exact_values(card.normalization),
             )
-            self.zoom, self.zoom_text = choose_zoom(planes.stack.plane_shape, card, options)
+            self.zoom, self.about_scale = choose_zoom(planes.stack.plane_shape, card, options)
         except InputError as error:
             raise InputError(f"{self.who}: {error}") from error
         self.image = number
@@ -380,8 +380,7 @@ class _Reader:
 
 
 def _say_scales(sources: Sequence[_Source]) -> Generator[Event, None, None]:
-    for text in dict.fromkeys(source.zoom_text for source in sources if source.zoom_text):
-        yield Message(text)
+    yield from dict.fromkeys(source.about_scale for source in sources if source.about_scale)
 
 
 def _check_classes(sources: Sequence[_Source], card: ModelCard) -> Generator[Event, None, None]:

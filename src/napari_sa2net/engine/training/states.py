@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..errors import SA2NetError, TrainingError
 from ..files import replacing
 from ..folders import trainings_folder
@@ -62,7 +63,22 @@ class SavedState:
 
 def new_state(name: str) -> Path:
     """Return a folder for the state of a training, where the window looks for them too."""
+    _sweep(trainings_folder())
     return trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{free_name(name, set())}"
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders of trainings that were killed before there was anything to go on with."""
+    own = {LOCK, SAMPLES, START}
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        with suppress(OSError):
+            held = {path.name for path in folder.iterdir() if not path.match(disk.OURS)}
+            if LOCK not in held or not held <= own:
+                continue
+            lock = try_lock(folder / LOCK)
+            if lock is not None:  # nothing runs there
+                lock.close()
+                disk.remove(folder)
 
 
 def list_states(folder: str | Path) -> list[SavedState]:

@@ -172,7 +172,8 @@ def _spindles(rng: Random, side: int, diameter: float) -> Labels:
             u = (math.cos(angle) * x + math.sin(angle) * y) / (length / 2)
             v = math.cos(angle) * y - math.sin(angle) * x
             half = length / ratio / 2 * np.maximum(0, 1 - np.abs(u)) ** 0.7 * (1 + bulge * u)
-            return (np.abs(u) < 1) & (np.abs(v) <= half)
+            mask: NDArray[np.bool_] = (np.abs(u) < 1) & (np.abs(v) <= half)
+            return mask
 
         return length / 2 + 2, inside
 
@@ -223,8 +224,9 @@ _OFTEN = (0.45, 0.2, 0.1, 0.25)
 def _smooth(rng: Random, side: int, scale: float) -> Floats:
     """Return a field (side, side) of mean 0 and deviation 1 that varies over ``scale`` pixels."""
     coarse = min(side, max(4, math.ceil(side / max(scale, 1.0)) + 1))
-    field = torch.from_numpy(rng.standard_normal((1, 1, coarse, coarse), dtype=np.float32))
-    field = F.interpolate(field, (side, side), mode="bicubic", align_corners=True)[0, 0].numpy()
+    grid = torch.from_numpy(rng.standard_normal((1, 1, coarse, coarse), dtype=np.float32))
+    smooth = F.interpolate(grid, (side, side), mode="bicubic", align_corners=True)
+    field: Floats = smooth[0, 0].numpy()
     return (field - field.mean()) / max(float(field.std()), 1e-6)
 
 
@@ -294,7 +296,8 @@ def _debris(rng: Random, side: int, diameter: float) -> Floats:
             rows = np.clip(y0 + (y1 - y0) * steps, 0, side - 1).astype(int)
             columns = np.clip(x0 + (x1 - x0) * steps, 0, side - 1).astype(int)
             out[rows, columns] = rng.random()
-    return ndimage.gaussian_filter(out, rng.uniform(0.3, 1.5))
+    blurred: Floats = ndimage.gaussian_filter(out, rng.uniform(0.3, 1.5))
+    return blurred
 
 
 def _photograph(rng: Random, image: Floats, diameter: float) -> Floats:

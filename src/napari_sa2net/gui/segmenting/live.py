@@ -11,6 +11,7 @@ from typing import Any
 
 from qtpy.QtCore import QTimer
 
+from ...engine import disk
 from ...engine.errors import InputError
 from .. import regions
 from ..writer import Target
@@ -120,7 +121,8 @@ class Stores:
     """The folder of the large results of a session; it goes with the window."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._removal: Callable[[], object] = lambda: None
 
     @property
     def parent(self) -> Path:
@@ -129,12 +131,16 @@ class Stores:
 
     @property
     def folder(self) -> Path:
-        """The folder, made when it is first asked for, and removed at the latest on exit."""
+        """The folder, made when it is first asked for, and removed at the latest on exit.
+
+        What napari left that was killed goes now: it may be many gigabytes.
+        """
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(
-                prefix="napari-sa2net-", ignore_cleanup_errors=True
-            )
-        return Path(self._folder.name)
+            disk.sweep(self.parent)
+            self._folder = disk.temporary(self.parent / "results")
+            self._folder.mkdir(mode=0o700)
+            self._removal = weakref.finalize(self, disk.remove, self._folder)
+        return self._folder
 
     def free_bytes(self) -> int:
         """Return how much room there is."""
@@ -142,6 +148,5 @@ class Stores:
 
     def remove(self) -> None:
         """Remove all of it."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._removal()
+        self._folder = None

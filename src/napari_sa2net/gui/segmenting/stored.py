@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...engine.batch.kinds import ENDINGS, MEASURES
 from ...engine.blocks.plan import disk_bytes
 from ...engine.blocks.store import WORK, import_zarr
-from ...engine.disk import patiently
+from ...engine.disk import OURS, replacing
 from ...engine.errors import InputError
 from ...engine.folders import expanded
 from .. import colours
@@ -220,13 +220,7 @@ def keep_store(store: Path, path: Path) -> Path:
         )
     if os.path.lexists(path):
         raise InputError(f"{path} exists already: give another name.")
-    partial = path.with_name(f"{path.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        # What is left of a measurement that was stopped stays behind.
-        shutil.copytree(store, partial, ignore=shutil.ignore_patterns(f"{WORK}*"))
-        patiently(partial.rename, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    # What is left of a measurement that was stopped stays behind.
+    with replacing(path) as partial:
+        shutil.copytree(store, partial, ignore=shutil.ignore_patterns(WORK, OURS))
     return path
