@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import uuid
@@ -29,6 +30,38 @@ def patiently(change: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> 
             return change(*args, **kwargs)
         time.sleep(PAUSE)
     return change(*args, **kwargs)
+
+
+def move_to_new(source: Path, target: Path) -> None:
+    """Give a file another name that no file has, whatever other programs do at the same time.
+
+    Raises
+    ------
+    FileExistsError
+        If a file has the name; ``source`` stays as it is then.
+    OSError
+        If it cannot be moved.
+    """
+    if WINDOWS:
+        patiently(os.rename, source, target)  # never replaces a file there
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links: an empty file keeps the name
+        target.touch(exist_ok=False)
+        try:
+            os.replace(source, target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
+        return
+    try:
+        source.unlink()
+    except OSError:  # another program has moved or deleted it: that is what it is called now
+        target.unlink(missing_ok=True)
+        raise
 
 
 def check_writable(folder: Path) -> None:

@@ -12,7 +12,9 @@ from .. import inference
 from ..calibration import Calibration, sizes_yx
 from ..errors import InputError, SA2NetError
 from ..events import Event, Message
+from ..fields import check_fields
 from ..files import ensure_folder, list_images, read_image
+from ..folders import expanded
 from ..image_file import ImageFile, file_options
 from ..measuring.rois import check_rois
 from ..model_files import Model
@@ -39,7 +41,7 @@ class Batch:
 
     output: Path
     """The folder for the results; made if need be."""
-    save: tuple[str, ...] = ()
+    save: tuple[str, ...] = field(default=(), metadata={"choices": KINDS})
     """What is written besides the labels, of
     :data:`~napari_sa2net.engine.batch.kinds.KINDS`."""
     existing: Existing = "keep"
@@ -50,15 +52,9 @@ class Batch:
     file says."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "output", Path(self.output).expanduser())
-        given: Any = self.save
-        save = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
-        object.__setattr__(self, "save", save)
-        unknown = [kind for kind in save if kind not in KINDS]
-        if unknown:
-            raise InputError(f"{', '.join(unknown)} is not known: choose from {', '.join(KINDS)}.")
-        if self.existing not in ("keep", "resume", "replace"):
-            raise InputError(f"existing is {self.existing!r}: choose one of keep, resume, replace.")
+        check_fields(self)
+        object.__setattr__(self, "output", expanded(self.output))
+        object.__setattr__(self, "save", tuple(dict.fromkeys(self.save)))
 
 
 def segment_files(

@@ -298,16 +298,10 @@ class _Source:
 
     def _check_annotation(self) -> tuple[Any, Any]:
         given = self.annotation
-        for what, value, known in (
-            ("meaning", given.meaning, ("strokes", "mask")),
-            ("of", given.of, ("classes", "instances")),
-        ):
-            if value not in known:
-                raise InputError(f"{self.who}: {what} is {value!r}, it must be one of {known}.")
         arrays = []
         for what, array in (("annotation", given.labels), ("weights", given.weights)):
             lazy = isinstance(getattr(array, "dtype", None), np.dtype)
-            array = array if lazy or array is None else np.asarray(array)
+            array = array if lazy or array is given.weights is None else np.asarray(array)
             if array is not None and tuple(array.shape) != tuple(self.stack.shape):
                 raise InputError(
                     f"{self.who}: the {what} has the shape {tuple(array.shape)}, but its image, "
@@ -330,7 +324,7 @@ class _Source:
             raise InputError(
                 f"{self.who}: there is no plane {outside[0]}: planes are 0 to {count - 1}."
             )
-        return tuple(sorted({int(plane) for plane in self.pair.planes}))
+        return tuple(sorted(set(self.pair.planes)))
 
     def _meanings(self) -> str:
         start = 1 if self.strokes else 0

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from ..cards import build
 from ..devices import choose_device
 from ..errors import InputError, TrainingError
 from ..events import Event, Message
+from ..fields import build
 from ..images import normalize
 from ..network import SA2Net
 from ..weights import Model, ModelCard, load_model
