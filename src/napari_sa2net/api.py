@@ -15,6 +15,7 @@ from typing import Any
 from .driving import EventHandler, download, drive
 from .engine import evaluation, joining, official, weights
 from .engine.evaluation import Evaluation
+from .engine.fields import checked
 from .engine.processes import ProcessPlace
 from .engine.training import recipes
 from .engine.weights import Model
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 
+@checked
 def import_checkpoint(path: str | Path) -> Model:
     """Read a checkpoint of the SA2-Net authors, in either of their formats.
 
@@ -47,6 +49,7 @@ def import_checkpoint(path: str | Path) -> Model:
     return official.import_checkpoint(path)
 
 
+@checked
 def join_models(
     models: Sequence[str | Path | Model],
     name: str = "ensemble",
@@ -84,6 +87,7 @@ def join_models(
     return joined
 
 
+@checked
 def train(
     recipe: str | Path,
     data: str | Path,
@@ -127,6 +131,7 @@ def train(
     return model
 
 
+@checked
 def evaluate(
     images: Any,
     masks: Any,

@@ -20,6 +20,7 @@ from .engine.blocks.sending import FileArray
 from .engine.calibration import sizes_yx
 from .engine.errors import InputError
 from .engine.events import Event, Message
+from .engine.fields import checked
 from .engine.files import ImageFile, read_image
 from .engine.image_file import file_options
 from .engine.inference import Segmentation
@@ -33,6 +34,7 @@ from .engine.weights import Model
 Result = TypeVar("Result")
 
 
+@checked
 def load_model(
     model: str | Path | Model = "nuclei",
     device: str = "cpu",
@@ -71,6 +73,7 @@ def ready(model: str | Path | Model, progress: bool, on_event: EventHandler | No
     return load_model(model, progress=progress, on_event=on_event)
 
 
+@checked
 def segment(
     image: Any,
     model: str | Path | Model = "nuclei",
@@ -116,6 +119,7 @@ def segment(
     return drive(work, "Segmenting", progress, on_event)
 
 
+@checked
 def segment_to_zarr(
     image: Any,
     output: str | Path,
@@ -243,6 +247,7 @@ def _opened(
     return array, sizes, known
 
 
+@checked
 def segment_files(
     images: str | Path | Iterable[str | Path],
     output: str | Path,
@@ -289,6 +294,7 @@ def segment_files(
     return drive(batch_steps(paths, loaded, batch), "Segmenting", progress, on_event)
 
 
+@checked
 def measure(result: Segmentation, image: Any = None) -> Table:
     """Measure the objects of a segmentation.
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from .driving import EventHandler, Result, download, drive
 from .engine import weights
+from .engine.cards import COUNT
 from .engine.errors import InputError, SA2NetError
 from .engine.events import Event, Message
+from .engine.fields import check_value, checked
 from .engine.training import fine_tuning, ranking, states
 from .engine.training.control import Control
 from .engine.training.fine_tuning import FineTuned
@@ -29,6 +31,7 @@ GOES_ON = "The training that was kept goes on: images and options are those it b
 _ABOUT_IMAGES = ("axes", "rgb", "channels", "planes", "position", "diameter", "pixel_size")
 
 
+@checked
 def fine_tune(
     images: Any = None,
     annotations: Any = None,
@@ -124,6 +127,7 @@ def fine_tune(
     return tuned
 
 
+@checked
 def suggest_start(
     images: Any,
     annotations: Any,
@@ -254,6 +258,6 @@ def _sorted_options(
         raise InputError(f"Give one of {', '.join(budgets)}, not several.")
     if len(budgets) == 1:
         options.setdefault("budget", budgets[0])
-    if width and not (isinstance(width["base_channels"], int) and width["base_channels"] > 0):
-        raise InputError(f"base_channels is {width['base_channels']!r}: give a number above 0.")
+    if width:
+        width = {"base_channels": check_value("base_channels", *width.values(), int, **COUNT)}
     return FineTuneSettings(**options), about_images, width

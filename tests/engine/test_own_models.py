@@ -104,7 +104,7 @@ def test_released_models_stay(tmp_path: Path) -> None:
     assert load_model("nuclei").card.name == "nuclei"
 
 
-@pytest.mark.parametrize("call", ["rename", "unlink"])
+@pytest.mark.parametrize("call", ["move_to_new", "unlink"])
 def test_a_folder_that_cannot_be_changed_is_explained(
     tiny_model: Any, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -113,11 +113,11 @@ def test_a_folder_that_cannot_be_changed_is_explained(
     def fail(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    where = own_models.os if call == "rename" else Path
+    where = own_models if call == "move_to_new" else Path
     with monkeypatch.context() as patch:
         patch.setattr(where, call, fail)
         with pytest.raises(WeightsError, match=r"permission.*NAPARI_SA2NET_MODELS"):
-            rename_model("tiny", "x") if call == "rename" else delete_model("tiny")
+            rename_model("tiny", "x") if call == "move_to_new" else delete_model("tiny")
     assert own() == ["tiny"]
 
 

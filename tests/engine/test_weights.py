@@ -112,11 +112,10 @@ def test_unnamed_classes_get_names_and_different_colours(num_classes, names):
         ({"num_classes": 4}, "lists 3 classes, but its network has 4"),
         ({"channels": ("grey",)}, "names 1 channels, its network has 3"),
         ({"name": " "}, "has no name"),
-        ({"pixel_size": 0.0}, "pixel size is 0.0"),
+        ({"pixel_size": 0.0}, "pixel_size is 0.0"),
         ({"diameter": float("nan")}, "diameter is nan"),
-        ({"result": "boxes"}, "'instances' or 'classes'"),
-        ({"base_channels": 0}, "must be at least 1"),
-        ({"classes": (ClassInfo("a", "red"),) * 3}, "colour 'red'"),
+        ({"result": "boxes"}, "one of instances, classes"),
+        ({"base_channels": 0}, "base_channels is 0"),
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(model, change, text):
@@ -201,9 +200,6 @@ def test_a_card_that_does_not_fit_the_network_is_not_saved(model, tmp_path):
     wrong = Model(model.network, replace(model.card, base_channels=8))
     with pytest.raises(WeightsError, match=r"base_channels=8.*network has 4"):
         save_model(wrong, tmp_path / "m")
-    unfit = Model(model.network, replace(model.card, extra={"network": object()}))
-    with pytest.raises(WeightsError, match="'extra' may hold only"):
-        save_model(unfit, tmp_path / "m")
     assert files_in(tmp_path) == []
 
 

@@ -212,11 +212,12 @@ def run_info(arguments: argparse.Namespace) -> int:
     """Show a model's card."""
     from ..engine import weights
     from ..engine.errors import WeightsError
+    from ..engine.folders import is_file
 
     try:
         entry = weights.find_model(arguments.model)
     except WeightsError:
-        if not Path(arguments.model).is_file():
+        if not is_file(Path(arguments.model)):
             raise
         card, state = weights.load_model(Path(arguments.model)).card, arguments.model
     else:

@@ -6,12 +6,13 @@ Nothing here needs torch, so that models can be listed quickly.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from .errors import InputError, SA2NetError, WeightsError
+from .errors import InputError, WeightsError
+from .fields import build, check_fields, shown
 from .images import Normalization
 from .instances import LabelSettings
 
@@ -24,38 +25,51 @@ A single network's file says 1, an ensemble's 2: an older program would not know
 PROVENANCE = ("file", "bytes", "sha256", "urls")
 """Fields that describe the file as a whole, and that therefore cannot be inside it."""
 
-_COLOR = re.compile(r"#[0-9a-f]{6}\Z", re.IGNORECASE)
-
-Kind = TypeVar("Kind")
+_LINE = {"pattern": r"^\P{Cc}*$", "longest": 1000, "what": "a text on one line"}
+_TEXT = {"longest": 20_000}
+_COLOR = {"pattern": r"^#[0-9a-fA-F]{6}$", "what": "a colour like '#1f77b4'"}
+_SHA256 = {"pattern": r"^([0-9a-fA-F]{64})?$", "what": "64 hexadecimal digits"}
+COUNT = {"min": 1, "max": 1024}
+"""Range of a network's width, channels and classes."""
+_MOST_MEMBERS = 100
 
 
 @dataclass(frozen=True)
 class ClassInfo:
     """One class of a model's output."""
 
-    name: str
-    color: str = "#808080"
+    name: str = field(metadata=_LINE)
+    color: str = field(default="#808080", metadata=_COLOR)
     """``#rrggbb``."""
     derived: bool = False
     """Made by the program from the other classes (a boundary), never painted by a person."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class Figure:
     """A measured figure, with the command that gives it."""
 
-    name: str
+    name: str = field(metadata=_LINE)
     value: float
-    command: str = ""
+    command: str = field(default="", metadata=_LINE)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class Member:
     """A model that an ensemble was made of."""
 
-    name: str
-    sha256: str = ""
+    name: str = field(metadata=_LINE)
+    sha256: str = field(default="", metadata=_SHA256)
     """Of its file."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -65,53 +79,56 @@ class ModelCard:
     Raises
     ------
     WeightsError
-        If the fields contradict each other, for instance too few classes.
+        If a field is of the wrong type or out of its range, or the fields contradict each other,
+        for instance too few classes.
     """
 
-    name: str
-    description: str = ""
-    modality: str = ""
-    file: str = ""
+    name: str = field(metadata=_LINE)
+    description: str = field(default="", metadata=_TEXT)
+    modality: str = field(default="", metadata=_TEXT)
+    file: str = field(default="", metadata=_LINE)
     """Name of the file, without a folder."""
-    bytes: int = 0
-    sha256: str = ""
-    urls: tuple[str, ...] = ()
-    licence: str = ""
+    bytes: int = field(default=0, metadata={"min": 0})
+    sha256: str = field(default="", metadata=_SHA256)
+    urls: tuple[str, ...] = field(default=(), metadata=_LINE)
+    licence: str = field(default="", metadata=_TEXT)
     restricted: bool = False
     """The licence forbids some uses, for instance commercial ones."""
-    training_data: str = ""
-    citation: str = ""
-    base_channels: int = 64
-    in_channels: int = 3
-    num_classes: int = 1
+    training_data: str = field(default="", metadata=_TEXT)
+    citation: str = field(default="", metadata=_TEXT)
+    base_channels: int = field(default=64, metadata=COUNT)
+    in_channels: int = field(default=3, metadata=COUNT)
+    num_classes: int = field(default=1, metadata=COUNT)
     """Channels of the network's output: 1 for a binary model, else with the background."""
-    classes: tuple[ClassInfo, ...] = ()
+    classes: tuple[ClassInfo, ...] = field(default=(), metadata={"longest": COUNT["max"]})
     """Background first; a binary model has two. Named by number if none are given."""
-    channels: tuple[str, ...] = ()
+    channels: tuple[str, ...] = field(default=(), metadata=_LINE)
     """What each input channel shows, in the network's order. For a colour image these are
     ``red``, ``green`` and ``blue``, in the order in which the network wants them."""
     normalization: Normalization = field(default_factory=Normalization)
-    pixel_size: float | None = None
+    pixel_size: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
     """Working pixel size in µm, if the model has one."""
-    diameter: float | None = None
+    diameter: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
     """Working object diameter in pixels, if the model has one."""
     result: Literal["instances", "classes"] = "instances"
     labelling: LabelSettings = field(default_factory=LabelSettings)
     """Default settings from probabilities to labels. Its ``result`` is always the card's, its
     ``min_size`` in pixels at the working scale, see
     :func:`~napari_sa2net.engine.scaling.default_labelling`."""
-    figures: tuple[Figure, ...] = ()
-    members: tuple[Member, ...] = ()
+    figures: tuple[Figure, ...] = field(default=(), metadata={"longest": 1000})
+    members: tuple[Member, ...] = field(default=(), metadata={"longest": _MOST_MEMBERS})
     """Of an ensemble: a network each, whose probabilities are averaged. Else empty."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Anything else worth keeping: hash of the parent, training settings, …"""
 
     def __post_init__(self) -> None:
+        where = f"The card of the model {shown(self.name)} is not usable: "
+        check_fields(self, WeightsError, where)
         if not self.classes:
             object.__setattr__(self, "classes", default_classes(self.num_classes))
         problem = self._problem()
         if problem:
-            raise WeightsError(f"The card of the model {self.name!r} is not usable: {problem}.")
+            raise WeightsError(f"{where}{problem}.")
         if self.labelling.result != self.result:
             labelling = dataclasses.replace(self.labelling, result=self.result)
             object.__setattr__(self, "labelling", labelling)
@@ -120,22 +137,17 @@ class ModelCard:
         wanted = max(2, self.num_classes)
         if not self.name.strip():
             return "it has no name"
-        if min(self.base_channels, self.in_channels, self.num_classes) < 1:
-            return "width, input channels and classes must be at least 1"
         if len(self.classes) != wanted:
             return f"it lists {len(self.classes)} classes, but its network has {wanted}"
         if self.channels and len(self.channels) != self.in_channels:
             return f"it names {len(self.channels)} channels, its network has {self.in_channels}"
-        if self.result not in ("instances", "classes"):
-            return f"its result is {self.result!r}, it must be 'instances' or 'classes'"
         if len(self.members) == 1:
             return "it names one member, and an ensemble has two or more"
-        for info in self.classes:
-            if not _COLOR.match(info.color):
-                return f"the colour {info.color!r} of class {info.name!r} is not like '#1f77b4'"
-        for what, size in (("pixel size", self.pixel_size), ("diameter", self.diameter)):
-            if size is not None and not 0 < size < float("inf"):
-                return f"its {what} is {size}, it must be above 0"
+        for url in self.urls:
+            try:
+                urlsplit(url)
+            except ValueError as error:
+                return f"{shown(url)} is no address ({error})"
         return ""
 
     @property
@@ -178,24 +190,25 @@ class ModelCard:
         WeightsError
             If a field is unknown, missing, of the wrong kind or contradicts another.
         """
-        where = f"The card of the model {table.get('name', '?')!r}"
+        if not isinstance(table, Mapping):
+            raise WeightsError(f"{shown(table)} is no card of a model.")
+        where = f"The card of the model {shown(table.get('name', '?'))}"
         values = dict(table)
-        try:
-            values["classes"] = tuple(
-                build(ClassInfo, t, f"{where}, classes", strict) for t in table.get("classes", ())
-            )
-            values["figures"] = tuple(
-                build(Figure, t, f"{where}, figures", strict) for t in table.get("figures", ())
-            )
-            values["members"] = tuple(
-                build(Member, t, f"{where}, members", strict) for t in table.get("members", ())
-            )
-            for key, kind in (("normalization", Normalization), ("labelling", LabelSettings)):
-                values[key] = build(kind, table.get(key, {}), f"{where}, {key}", strict)
-            card: ModelCard = build(cls, values, where, strict)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise WeightsError(f"{where} is not usable: {error}.") from error
-        return card
+        for key, kind in (("classes", ClassInfo), ("figures", Figure), ("members", Member)):
+            if key in table:
+                values[key] = _tables(kind, table[key], f"{where}, {key}", strict)
+        for key, parts in (("normalization", Normalization), ("labelling", LabelSettings)):
+            values[key] = build(parts, table.get(key, {}), f"{where}, {key}", strict)
+        return build(cls, values, where, strict)
+
+
+def _tables(kind: type[Any], tables: Any, where: str, strict: bool) -> tuple[Any, ...]:
+    """Return what a list of tables is of, if it is no longer than any card's."""
+    if not isinstance(tables, (list, tuple)) or len(tables) > COUNT["max"]:
+        raise WeightsError(
+            f"{where}: {shown(tables)} is no list of at most {COUNT['max']} tables of fields."
+        )
+    return tuple(build(kind, table, where, strict) for table in tables)
 
 
 def check_trainable(card: ModelCard) -> None:
@@ -222,31 +235,6 @@ def default_classes(num_classes: int) -> tuple[ClassInfo, ...]:
 
 BOUNDARY = ClassInfo("boundary", "#56b4e9", derived=True)
 """The class by which touching objects come apart."""
-
-
-def build(
-    kind: type[Kind],
-    table: Mapping[str, Any],
-    where: str,
-    strict: bool = True,
-    error: type[SA2NetError] = WeightsError,
-) -> Kind:
-    """Make a ``kind`` (a dataclass) from a table; ``error`` names unknown and missing fields."""
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(table) - known)
-    if unknown and strict:
-        raise error(
-            f"{where}: unknown field {', '.join(unknown)}. Known are {', '.join(sorted(known))}."
-        )
-    values = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in table.items()
-        if key in known
-    }
-    try:
-        return kind(**values)
-    except TypeError as problem:
-        raise error(f"{where}: {problem}.") from problem
 
 
 def _plain(value: Any) -> Any:

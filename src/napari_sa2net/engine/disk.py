@@ -52,6 +52,38 @@ def patiently(change: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> 
     return change(*args, **kwargs)
 
 
+def move_to_new(source: Path, target: Path) -> None:
+    """Give a file another name that no file has, whatever other programs do at the same time.
+
+    Raises
+    ------
+    FileExistsError
+        If a file has the name; ``source`` stays as it is then.
+    OSError
+        If it cannot be moved.
+    """
+    if WINDOWS:
+        patiently(os.rename, source, target)  # never replaces a file there
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links: an empty file keeps the name
+        target.touch(exist_ok=False)
+        try:
+            os.replace(source, target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
+        return
+    try:
+        source.unlink()
+    except OSError:  # another program has moved or deleted it: that is what it is called now
+        target.unlink(missing_ok=True)
+        raise
+
+
 def check_writable(folder: Path) -> None:
     """Raise OSError unless files can be made in a folder.
 
@@ -74,13 +106,16 @@ def temporary(path: Path, kind: str = "part") -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, existing: bool = True) -> Iterator[Path]:
     """Give a name beside ``path`` for a file or a folder that takes its place if all goes well.
 
-    What killed processes left in the folder is removed. A folder takes no other one's place.
+    What killed processes left in the folder is removed. A folder takes no other one's place, nor
+    does a file where ``existing`` is false.
 
     Raises
     ------
+    FileExistsError
+        If there is something that is not to be replaced.
     OSError
         If it cannot be written, or ``path`` is a device or the like; nothing is left behind then.
     """
@@ -92,7 +127,10 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = temporary(path)
     try:
         yield partial
-        patiently(os.replace, partial, path)
+        if existing:
+            patiently(os.replace, partial, path)
+        else:
+            move_to_new(partial, path)
     finally:
         remove(partial)
 

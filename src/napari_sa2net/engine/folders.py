@@ -81,6 +81,22 @@ def paintings_folder() -> Path:
     return data_folder() / "paintings"
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file, also where a path is none: too long, or a loop of links."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder, also where a path is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def file_name(name: str) -> str:
     """Return a name without what a file's name cannot have on some system, such as ``:``."""
     return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "-", name).strip(" .") or "model"
@@ -95,10 +111,10 @@ def target_of(name: str, path: str | Path, suffix: str, *, overwrite: bool = Fal
         If it exists and is not to be overwritten.
     """
     target = expanded(path)
-    if target.is_dir():
+    if is_folder(target):
         target = target / f"{file_name(name)}{suffix}"
     if target.suffix.lower() != suffix:
         target = target.with_name(target.name + suffix)
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise InputError(f"{target} exists already: choose another name, or overwrite it.")
     return target

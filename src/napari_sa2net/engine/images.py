@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .axes import AXES, Stack, as_image_axes, check_axes, further_axes, guess_axes
 from .errors import InputError
+from .fields import check_fields
 from .positions import count_positions, first_of, one_position
 
 __all__ = [
@@ -36,24 +37,35 @@ _SMALL = 5e-3
 _NOTHING = 1e-30
 """A smaller range of values is none."""
 
+_LARGEST_INPUT = 1e6
+"""What the network is fed is limited to this: of much larger values it makes NaN."""
+
 
 @dataclass(frozen=True)
 class Normalization:
     """How pixel values are brought to about 0 … 1, channel by channel."""
 
     method: Literal["percentile", "minmax", "scale", "none"] = "percentile"
-    low: float = 1.0
+    low: float = field(default=1.0, metadata={"min": 0, "max": 100})
     """Percentile that becomes 0 (``percentile`` only)."""
-    high: float = 99.8
+    high: float = field(default=99.8, metadata={"min": 0, "max": 100})
     """Percentile that becomes 1 (``percentile`` only)."""
-    eps: float = 1e-6
+    eps: float = field(default=1e-6, metadata={"min": _NOTHING, "max": 1e6})
     """Added to the range, so that a constant image gives 0."""
-    clip: tuple[float, float] = (-1.0, 3.0)
+    clip: tuple[float, float] = field(
+        default=(-1.0, 3.0), metadata={"min": -_LARGEST_INPUT, "max": _LARGEST_INPUT}
+    )
     """Normalised values are limited to this range."""
-    divisor: float = 255.0
+    divisor: float = field(default=255.0, metadata={"min": 1e-6, "max": 1e30})
     """By what values are divided (``scale`` only)."""
     joint: bool = False
     """One range for all channels, which keeps the colours (``minmax`` only)."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, (low, high) in (("low, high", (self.low, self.high)), ("clip", self.clip)):
+            if not low < high:
+                raise InputError(f"{name} are {low:g} and {high:g}: the first must be the smaller.")
 
 
 def value_limits(
@@ -105,10 +117,9 @@ def normalize(
     if len(x) > 1 and x.strides[0] == 0:  # one channel, repeated
         one = normalize(x[:1], normalization, None if limits is None else limits[:1])
         return np.repeat(one, len(x), axis=0)
-    if normalization.method == "none":
-        return x
-    if normalization.method == "scale":
-        return x / np.float32(normalization.divisor)
+    if normalization.method in ("none", "scale"):
+        by = normalization.divisor if normalization.method == "scale" else 1
+        return np.clip(x / np.float32(by), -_LARGEST_INPUT, _LARGEST_INPUT)
     if limits is None:
         limits = value_limits(x, normalization)
     out = np.empty_like(x)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from .cards import ModelCard
 from .errors import WeightsError
 from .exchange.package import extract_model, is_package
+from .fields import checked
 from .folders import CACHE_VARIABLE, cache_folder, expanded
-from .model_files import SUFFIX, Model, read_model, write_atomically
+from .model_files import SUFFIX, Model, open_regular, read_model, write_atomically
 from .official import import_checkpoint
 from .own_models import add_model
 from .registry import ModelEntry, available_models, file_sha256, find_model, read_registry
@@ -18,6 +20,7 @@ from .registry import ModelEntry, available_models, file_sha256, find_model, rea
 _ORIGIN = "imported_sha256"  # key in the card's extra: hash of the file that was taken in
 
 
+@checked
 def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
     """Take a model file in, so that it is in the list from now on.
 
@@ -45,7 +48,7 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
     path = expanded(path)
     try:
         digest = file_sha256(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise WeightsError(f"The file {path} cannot be read: {error}.") from error
     if name is None:
         known = _released(path, digest) or _imported_before(available_models(), digest)
@@ -59,9 +62,9 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
 def read_any(path: Path, device: str = "cpu") -> Model:
     """Read a model file, a package that this project exported, or an authors' checkpoint."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(9)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise WeightsError(f"The model file {path} cannot be read: {error}.") from error
     # A safetensors file begins with a length of eight bytes and JSON.
     if path.suffix == SUFFIX or start[8:] == b"{":
@@ -97,6 +100,7 @@ def _imported_before(entries: list[ModelEntry], digest: str) -> ModelEntry | Non
     for entry in entries:
         if entry.status == "imported" and entry.path is not None:
             origin = entry.card.extra.get(_ORIGIN)
-            if digest == origin or digest == file_sha256(entry.path):
-                return entry
+            with suppress(OSError):  # renamed or deleted a moment ago
+                if digest in (origin, file_sha256(entry.path)):
+                    return entry
     return None

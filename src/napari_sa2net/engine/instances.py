@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .fields import check_fields
 from .parts import (
     Labels,
     drop_small,
@@ -23,8 +24,6 @@ from .parts import (
 MIN_OVERLAP = 0.1
 """The least intersection over union of objects in two planes that are taken for one."""
 
-_NUMBERS = (int, float, np.integer, np.floating)
-
 
 @dataclass(frozen=True)
 class LabelSettings:
@@ -35,8 +34,8 @@ class LabelSettings:
         metadata={
             "help": "A pixel belongs to an object when its probability of not being background "
             "is above this. Lower finds more, higher less.",
-            "min": 0.01,
-            "max": 0.99,
+            "above": 0,
+            "below": 1,
             "step": 0.01,
         },
     )
@@ -45,7 +44,7 @@ class LabelSettings:
         metadata={
             "help": "Objects of fewer pixels of the image than this are dropped.",
             "min": 0,
-            "max": 1_000_000,
+            "max": 10**9,
             "step": 1,
         },
     )
@@ -62,8 +61,8 @@ class LabelSettings:
         metadata={
             "help": "A pixel seeds an object when at least this share of its object probability "
             "is interior, not boundary. Higher splits more.",
-            "min": 0.01,
-            "max": 0.99,
+            "above": 0,
+            "below": 1,
             "step": 0.01,
         },
     )
@@ -81,7 +80,6 @@ class LabelSettings:
         metadata={
             "help": "Instances: every object has a number of its own. Classes: every pixel has "
             "the number of its class.",
-            "choices": ("instances", "classes"),
         },
     )
     link: Literal["none", "z", "t"] = field(
@@ -89,27 +87,11 @@ class LabelSettings:
         metadata={
             "help": "Give objects that overlap from plane to plane one number, through Z or "
             "through time (instances only).",
-            "choices": ("none", "z", "t"),
         },
     )
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "seed_threshold"):
-            value = getattr(self, name)
-            if not isinstance(value, _NUMBERS) or not 0 < value < 1:
-                raise InputError(f"{name} is {value!r}: give a number between 0 and 1, as 0.5.")
-        for name, least in (("min_size", 0), ("seed_size", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, _NUMBERS) or not value >= least:
-                raise InputError(f"{name} is {value!r}: give a number of pixels, {least} or more.")
-        for name, known in (("result", ("instances", "classes")), ("link", ("none", "z", "t"))):
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}."
-                )
-        for name, value in vars(self).copy().items():
-            if isinstance(value, np.generic):  # which JSON does not know
-                object.__setattr__(self, name, value.item())
+        check_fields(self)
 
 
 def label_plane(

@@ -6,13 +6,15 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .cards import FORMAT_VERSION, ModelCard
 from .disk import replacing
 from .errors import DeviceError, InputError, WeightsError
+from .fields import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +25,11 @@ SUFFIX = ".safetensors"
 METADATA_KEY = "napari-sa2net"
 """The one metadata entry of a model file: JSON with ``version`` and ``card``."""
 
-_LARGEST_HEADER = 100_000_000  # bytes; the limit safetensors itself has
+_LARGEST_HEADER = 10_000_000
+"""Bytes; that of an ensemble of ten takes 0.5 MB."""
+
+_TYPES = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"})
+"""Of tensors, as safetensors names them, that PyTorch computes with everywhere."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +100,7 @@ def model_bytes(model: Model) -> bytes:
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     version = FORMAT_VERSION if model.card.members else 1
     content = {"version": version, "card": model.card.to_dict(provenance=False)}
-    try:
-        metadata = {METADATA_KEY: json.dumps(content, sort_keys=True)}
-    except (TypeError, ValueError) as error:
-        raise WeightsError(
-            f"The card of the model {model.card.name!r} cannot be stored: {error}. Its 'extra' "
-            "may hold only text, numbers, lists and tables."
-        ) from error
+    metadata = {METADATA_KEY: json.dumps(content, sort_keys=True)}
     data: bytes = save(tensors, metadata=metadata)
     return data
 
@@ -158,21 +158,27 @@ def model_sha256(model: Model) -> str:
     return model.card.sha256 or hashlib.sha256(model_bytes(model)).hexdigest()
 
 
-def write_atomically(path: Path, data: bytes, variable: str = "") -> None:
+def write_atomically(path: Path, data: bytes, variable: str = "", *, existing: bool = True) -> None:
     """Write ``data`` to a temporary file beside ``path``, then move it there.
 
-    ``variable`` is the environment variable that chooses the folder, if there is one: an error
-    names it.
+    Parameters
+    ----------
+    variable
+        The environment variable that chooses the folder, if there is one: an error names it.
+    existing
+        Replace a file that exists; otherwise it stays, and FileExistsError is raised.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
+        with replacing(path, existing=existing) as partial:
             with partial.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             partial.chmod(0o644)  # a lab shares its models
     except OSError as error:
+        if isinstance(error, FileExistsError) and not existing and os.path.lexists(path):
+            raise
         raise WeightsError(disk_problem(error, path.parent, len(data), variable)) from error
 
 
@@ -198,10 +204,11 @@ def read_card(path: str | Path) -> ModelCard:
     Raises
     ------
     WeightsError
-        If the file is missing, damaged, or has no card.
+        If the file is missing, damaged, has no card, or one that does not fit its tensors.
     """
     path = Path(path)
-    metadata = _read_header(path).get("__metadata__", {})
+    header, size = _read_header(path)
+    metadata = header.get("__metadata__", {})
     if METADATA_KEY not in metadata:
         raise WeightsError(
             f"{path} is a safetensors file, but holds no model card: it was not made by "
@@ -209,34 +216,84 @@ def read_card(path: str | Path) -> ModelCard:
         )
     try:
         content = json.loads(metadata[METADATA_KEY])
-        version, table = int(content["version"]), dict(content["card"])
-    except (ValueError, KeyError, TypeError) as error:
+        version, table = content["version"], content["card"]
+        if not isinstance(version, int) or not isinstance(table, dict):
+            raise TypeError("it is no table")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"The model card in {path} is damaged ({error!r}).") from error
     if version > FORMAT_VERSION:
         raise WeightsError(
             f"{path} was made by a newer version of napari-sa2net: update napari-sa2net to use it."
         )
-    return replace(ModelCard.from_dict(table), file=path.name, bytes=path.stat().st_size)
+    card = replace(ModelCard.from_dict(table), file=path.name, bytes=size)
+    _check_counts(header, card, path)
+    return card
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    """Return the JSON header of a safetensors file."""
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the JSON header of a safetensors file, and how many bytes the file has."""
     damaged = WeightsError(
         f"{path} is not a whole safetensors file: it is damaged, or something else. Get it again."
     )
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= _LARGEST_HEADER:
+            if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
                 raise damaged
             header = json.loads(file.read(length))
     except OSError as error:
         raise WeightsError(f"The model file {path} cannot be read: {error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged from error
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
         raise damaged
-    return header
+    return header, size
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, if it is one: a pipe or a device would never end, or never begin.
+
+    Raises
+    ------
+    OSError
+        If it is none, or cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file, but a folder, a pipe or a device")
+    return path.open("rb")
+
+
+def _check_counts(header: dict[str, Any], card: ModelCard, path: Path) -> None:
+    """Compare the numbers in a card with the shapes of the tensors, before anything is built."""
+    members = {key.split(".")[1] for key in header if key.startswith("members.")}
+    if len(members) != len(card.members):
+        raise WeightsError(
+            f"{path} is damaged: its card names {len(card.members)} members, and it holds "
+            f"{len(members)}. Get it again."
+        )
+    first = "members.0." if members else ""
+    numbers = {
+        f"{first}encoder.stem.conv.weight": (card.base_channels, card.in_channels),
+        f"{first}heads.0.weight": (card.num_classes,),
+    }
+    for key, entry in header.items():
+        if key == "__metadata__":
+            continue
+        kind = entry.get("dtype") if isinstance(entry, dict) else None
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if kind not in _TYPES or not isinstance(shape, list):
+            raise WeightsError(
+                f"{path} holds {shown(key)} as {shown(kind)}, which no SA2-Net is stored as: it "
+                "is damaged or belongs to another network. Get it again."
+            )
+        wanted = numbers.get(key, ())
+        if tuple(shape[: len(wanted)]) != wanted:
+            raise WeightsError(
+                f"{path} is damaged: its card says width {card.base_channels}, input channels "
+                f"{card.in_channels} and classes {card.num_classes}, but {key} is of {shape}. "
+                "Get it again."
+            )
 
 
 def read_model(path: str | Path, device: str = "cpu") -> Model:
@@ -338,14 +395,26 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], where
         if names:
             problems.append(f"{what}: {_listed(names)}")
     if not problems:
-        infinite = [key for key, value in tensors.items() if not bool(value.isfinite().all())]
-        if infinite:
-            problems.append(f"not finite: {_listed(infinite)}")
+        odd = [f"{key} ({value.dtype})" for key, value in tensors.items() if not _is_usual(value)]
+        infinite = [
+            key for key, value in tensors.items() if not odd and not value.isfinite().all().item()
+        ]
+        problems += [f"not stored as usual numbers: {_listed(odd)}"] if odd else []
+        problems += [f"not finite: {_listed(infinite)}"] if infinite else []
     if problems:
         raise WeightsError(
             f"{where} does not fit SA2-Net ({'; '.join(problems)}). It is damaged or belongs to "
             "another network: get it again, or choose another file."
         )
+
+
+def _is_usual(tensor: Tensor) -> bool:
+    """Tell whether a tensor is dense and of numbers that PyTorch computes with everywhere."""
+    import torch
+
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64,
+             torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)  # fmt: skip
+    return tensor.layout == torch.strided and tensor.dtype in kinds
 
 
 def check_card(model: Model) -> None:

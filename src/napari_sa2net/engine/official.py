@@ -8,7 +8,6 @@ down in either, and follow from the tensors' shapes.
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from .cards import ModelCard
 from .errors import WeightsError
 from .images import Normalization
 from .model_files import Model, build_network, check_tensors
+from .pytorch_files import NotDataError, load_data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,32 +113,29 @@ def key_map() -> dict[str, str]:
 
 def _load(path: Path) -> Any:
     """Return what is in a PyTorch file, if it is nothing but data."""
-    import torch
-
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        return load_data(path)
     except OSError as error:
         raise WeightsError(f"The checkpoint {path} cannot be read: {error}.") from error
-    except Exception as error:  # what damaged data raises is not limited to a few kinds
-        with path.open("rb") as file:
-            is_pickle = file.read(4).startswith((b"PK\x03\x04", b"\x80"))
-        if isinstance(error, pickle.UnpicklingError) and is_pickle:
-            raise WeightsError(
-                f"{path} holds objects of a program beside the tensors. It was not loaded, because "
-                "that could run any code. Ask for a file with the state dictionary only, as "
-                "torch.save(network.state_dict(), file) writes it."
-            ) from error
-        raise _unreadable(path) from error
+    except NotDataError as error:
+        raise WeightsError(
+            f"{path} holds objects of a program beside the tensors ({error}). It was not loaded, "
+            "because that could run any code. Ask for a file with the state dictionary only, as "
+            "torch.save(network.state_dict(), file) writes it."
+        ) from error
+    except ValueError as error:
+        raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path) -> WeightsError:
+def _unreadable(path: Path, error: ValueError) -> WeightsError:
     if path.suffix.lower() == ".onnx":
         return WeightsError(
             f"{path} is an ONNX file, which is for other programs: choose the model's "
             ".safetensors file, or the .zip of a package that was exported."
         )
     return WeightsError(
-        f"{path} is not a PyTorch checkpoint, or it is damaged: get it again, or choose another."
+        f"{path} is not a PyTorch checkpoint, or it is damaged: get it again, or choose another "
+        f"({str(error).splitlines()[0] if str(error) else 'it ends too early'})."
     )
 
 

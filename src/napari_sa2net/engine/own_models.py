@@ -7,8 +7,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from .disk import patiently
-from .errors import WeightsError
+from .disk import move_to_new, patiently
+from .errors import InputError, WeightsError
+from .fields import checked
 from .folders import MODELS_VARIABLE, models_folder, target_of
 from .model_files import (
     METADATA_KEY,
@@ -19,9 +20,13 @@ from .model_files import (
     read_card,
     write_atomically,
 )
-from .registry import ModelEntry, available_models, find_model, free_name
+from .registry import ModelEntry, available_models, find_model, free_name, own_files
+
+_TRIES = 100
+"""How often a name is looked for that no other program takes first."""
 
 
+@checked
 def add_model(model: Model, name: str | None = None) -> ModelEntry:
     """Put a model into the user's models, so that it is in the list from now on.
 
@@ -41,13 +46,20 @@ def add_model(model: Model, name: str | None = None) -> ModelEntry:
         If ``name`` is taken, the card does not fit the network, or the file cannot be written.
         Nothing is left behind then.
     """
-    free = free_name(model.card.name, taken_names()) if name is None else new_name(name)
-    target = models_folder() / f"{free}{SUFFIX}"
-    data = model_bytes(Model(model.network, replace(model.card, name=free)))
-    write_atomically(target, data, MODELS_VARIABLE)
-    return find_model(free)
+    for _ in range(_TRIES):
+        free = free_name(model.card.name, taken_names()) if name is None else new_name(name)
+        target = models_folder() / f"{free}{SUFFIX}"
+        card = replace(model.card, name=free)
+        try:
+            data = model_bytes(Model(model.network, card))
+            write_atomically(target, data, MODELS_VARIABLE, existing=False)
+        except FileExistsError:  # another program was quicker: look at the names once more
+            continue
+        return ModelEntry(replace(read_card(target), name=free), "imported", target)
+    raise _taken(free)
 
 
+@checked
 def rename_model(name: str, new: str) -> ModelEntry:
     """Give one of the user's own models another name.
 
@@ -64,12 +76,22 @@ def rename_model(name: str, new: str) -> ModelEntry:
     free = new_name(new, but=name)
     target = path.with_name(f"{free}{SUFFIX}")
     try:
-        patiently(os.rename, path, target)
+        if free.lower() == name.lower():  # on some disks it is the same file's name
+            patiently(os.rename, path, target)
+        else:
+            move_to_new(path, target)
+    except FileExistsError as error:
+        raise _taken(free) from error
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"There is no model {name!r} any more: another program renamed or deleted it."
+        ) from error
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, 0, MODELS_VARIABLE)) from error
-    return find_model(free)
+    return ModelEntry(replace(read_card(target), name=free), "imported", target)
 
 
+@checked
 def delete_model(name: str) -> None:
     """Delete one of the user's own models for good.
 
@@ -85,6 +107,7 @@ def delete_model(name: str) -> None:
         raise WeightsError(disk_problem(error, path.parent, 0, MODELS_VARIABLE)) from error
 
 
+@checked
 def export_model(name: str, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a model to a file that can be imported elsewhere.
 
@@ -112,7 +135,12 @@ def export_model(name: str, path: str | Path, *, overwrite: bool = False) -> Pat
     if entry.path is None:
         raise WeightsError(f"The model {name!r} is not here yet: download it first.")
     target = target_of(entry.name, path, SUFFIX, overwrite=overwrite)
-    write_atomically(target, _with_name(entry.path, entry.name))
+    try:
+        write_atomically(target, _with_name(entry.path, entry.name), existing=overwrite)
+    except FileExistsError as error:
+        raise InputError(
+            f"{target} exists already: choose another name, or overwrite it."
+        ) from error
     return target
 
 
@@ -133,15 +161,19 @@ def new_name(wanted: str, but: str = "") -> str:
     if not any(letter.isalnum() for letter in wanted):
         raise WeightsError(f"{wanted!r} is no name for a model: choose another name.")
     if plain.lower() in taken_names() - {but.lower()}:
-        raise WeightsError(f"There is a model called {plain!r} already: choose another name.")
+        raise _taken(plain)
     return plain
+
+
+def _taken(name: str) -> WeightsError:
+    return WeightsError(f"There is a model called {name!r} already: choose another name.")
 
 
 def taken_names() -> set[str]:
     """Return the names that a new model cannot have, in small letters."""
     taken = {entry.name.lower() for entry in available_models()}
     # A file that is no usable model has no entry, but must not be overwritten either.
-    return taken | {file.stem.lower() for file in models_folder().glob(f"*{SUFFIX}")}
+    return taken | {file.stem.lower() for file in own_files()}
 
 
 def _own(name: str, what: str) -> Path:

@@ -329,6 +329,8 @@ class Predictor:
                 total = total + found if number else found
                 begun = following
             mean = total if len(passes) == 1 else total / np.float32(len(passes))
+            if not np.isfinite(mean.sum()):
+                raise SA2NetError(NOT_NUMBERS)
             return mean if all(wanted) else mean[:, wanted]
 
         return finish
@@ -348,6 +350,12 @@ class Predictor:
             self._backends.clear()
         free_memory(before)
         return text
+
+
+NOT_NUMBERS = (
+    "The network gives values that are no numbers: its weights are damaged, or they do not go with "
+    "the normalisation that the model's card names. Choose another model, or get it again."
+)
 
 
 def _batch(device: str, tile: int) -> int:

@@ -9,13 +9,15 @@ import logging
 import re
 import tomllib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from .cards import ModelCard
 from .errors import WeightsError
+from .fields import check_value, shown
 from .folders import cache_folder, models_folder
-from .model_files import SUFFIX, read_card
+from .model_files import SUFFIX, open_regular, read_card
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def read_registry(path: Path | None = None) -> tuple[ModelCard, ...]:
     path = path or REGISTRY_FILE
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"The list of models {path} cannot be read ({error}): install napari-sa2net again."
         ) from error
@@ -75,31 +77,59 @@ def available_models() -> list[ModelEntry]:
     """
     entries = [registered_entry(card) for card in read_registry()]
     taken = {entry.name for entry in entries}
-    for path in sorted(models_folder().glob(f"*{SUFFIX}")):
+    for path in own_files():
         try:
             # The file's name counts, so that a person may rename a model by renaming the file.
             card = replace(read_card(path), name=path.stem)
         except WeightsError as error:
-            logger.warning("Model left out: %s", error)
+            warn_once(f"{path} is left out of the models: {error}")
             continue
         if card.name in taken:
-            logger.warning("%s has the name of a released model: rename it to use it.", path)
+            warn_once(f"{path} has the name of a released model: rename it to use it.")
             continue
         taken.add(card.name)
         entries.append(ModelEntry(card, "imported", path))
     return entries
 
 
+def own_files() -> list[Path]:
+    """Return what may be models in the user's folder, by name; nothing if it cannot be read."""
+    try:
+        return sorted(path for path in models_folder().iterdir() if path.suffix == SUFFIX)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        warn_once(f"Your own models are left out: {models_folder()} cannot be read ({error}).")
+        return []
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Tell what is wrong with a file once, and not each time that models are looked for.
+
+    A name that no terminal could show, or that would change its colours, is written in escapes.
+    """
+    letters = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    logger.warning("%s", "".join(letters))
+
+
 def registered_entry(card: ModelCard) -> ModelEntry:
     """Return the entry of a registered model: bundled, downloaded or remote."""
-    bundled, downloaded = BUNDLED_FOLDER / card.file, cache_folder() / card.file
-    if bundled.is_file():
-        return ModelEntry(with_file_card(card, bundled), "bundled", bundled)
-    if downloaded.is_file() and downloaded.stat().st_size == card.bytes:
+    places: tuple[tuple[Status, Path], ...] = (
+        ("bundled", BUNDLED_FOLDER / card.file),
+        ("downloaded", cache_folder() / card.file),
+    )
+    for status, path in places:
         try:
-            return ModelEntry(with_file_card(card, downloaded), "downloaded", downloaded)
+            size = path.stat().st_size
+        except (OSError, ValueError):  # it is not here
+            continue
+        if status == "downloaded" and size != card.bytes:
+            continue
+        try:
+            return ModelEntry(with_file_card(card, path), status, path)
         except WeightsError as error:
-            logger.warning("It will be downloaded again: %s", error)
+            warn_once(f"It will be downloaded again: {error}")
     return ModelEntry(card, "remote", None)
 
 
@@ -127,6 +157,7 @@ def find_model(name: str) -> ModelEntry:
     WeightsError
         If there is none; the message lists the names there are.
     """
+    name = check_value("model", name, str)
     entries = available_models()
     for entry in entries:
         if entry.name == name:
@@ -135,8 +166,8 @@ def find_model(name: str) -> ModelEntry:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise WeightsError(
-        f"There is no model {name!r}.{hint} Available are {', '.join(names)}, or the path of a "
-        "model file."
+        f"There is no model {shown(name)}.{hint} Available are {', '.join(names)}, or the path of "
+        "a model file."
     )
 
 
@@ -149,7 +180,7 @@ def free_name(wanted: str, taken: set[str]) -> str:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 
 from .axes import Stack
 from .batch.kinds import MAPS
-from .calibration import lengths
+from .calibration import LEAST, MOST
 from .errors import InputError
 from .events import Event, Progress
+from .fields import check_fields
 from .instances import LabelSettings
 from .parts import Labels
-from .positions import check_position
 from .tiling import GRID, check_tiling
 
 if TYPE_CHECKING:
@@ -60,7 +59,9 @@ class SegmentOptions:
         default=None,
         metadata={
             "help": "Which image of several, from 0 on: positions, scenes, or what else a file or "
-            "array holds along axes other than T, Z, C, Y and X. The first if empty."
+            "array holds along axes other than T, Z, C, Y and X. The first if empty.",
+            "min": 0,
+            "max": sys.maxsize,
         },
     )
     rgb: bool = field(
@@ -70,19 +71,25 @@ class SegmentOptions:
         default=None,
         metadata={
             "help": "Channels to use, in the order the model wants them; one is used alone. "
-            "If empty: the colours, or all if the model takes as many."
+            "If empty: the colours, or all if the model takes as many.",
+            "min": 0,
+            "longest": 1024,
         },
     )
     device: str = field(
         default="auto",
-        metadata={"help": "auto, cpu, cuda, cuda:1, mps. Auto takes the fastest."},
+        metadata={
+            "help": "auto, cpu, cuda, cuda:1, mps. Auto takes the fastest.",
+            "longest": 100,
+        },
     )
     pixel_size: float | tuple[float, float] | None = field(
         default=None,
         metadata={
             "help": "Size of a pixel in µm (or of its height and width); the image is resampled "
             "to the model's pixel size.",
-            "min": 0.0,
+            "min": LEAST,
+            "max": MOST,
         },
     )
     diameter: float | None = field(
@@ -90,7 +97,8 @@ class SegmentOptions:
         metadata={
             "help": "Usual diameter of an object in pixels of this image; the image is resampled "
             "so that it has the model's. Goes before the pixel size.",
-            "min": 0.0,
+            "min": LEAST,
+            "max": MOST,
         },
     )
     tile: int | None = field(
@@ -134,14 +142,16 @@ class SegmentOptions:
         default="auto",
         metadata={
             "help": "What runs the network: auto, torch, onnxruntime. Auto is ONNX Runtime on the "
-            "CPU, if it is installed. The results are the same."
+            "CPU, if it is installed. The results are the same.",
+            "choices": BACKENDS,
         },
     )
     precision: str = field(
         default="auto",
         metadata={
             "help": "On an NVIDIA GPU: auto, single, half. Half is quicker; auto takes it if the "
-            "first tiles come out alike in both. Elsewhere it is always single."
+            "first tiles come out alike in both. Elsewhere it is always single.",
+            "choices": PRECISIONS,
         },
     )
     flips: bool = field(
@@ -157,24 +167,32 @@ class SegmentOptions:
     )
     keep: frozenset[str] = field(
         default=frozenset(),
-        metadata={"help": "Maps to keep besides the labels: stages, attention, disagreement."},
+        metadata={
+            "help": "Maps to keep besides the labels: stages, attention, disagreement.",
+            "choices": MAPS,
+        },
     )
     planes: tuple[int, ...] | None = field(
         default=None,
-        metadata={"help": "Numbers of the planes to segment, counted over T, then Z; all if empty"},
+        metadata={
+            "help": "Numbers of the planes to segment, counted over T, then Z; all if empty",
+            "min": 0,
+        },
     )
     region: tuple[int, int, int, int] | None = field(
         default=None,
         metadata={
             "help": "Segment only this part of each plane: first row, first column, last row + 1, "
-            "last column + 1. The result has its size."
+            "last column + 1. The result has its size.",
+            "min": 0,
         },
     )
     map_planes: tuple[int, ...] | None = field(
         default=None,
         metadata={
             "help": "Numbers of the planes whose stages, attention and disagreement are kept; "
-            "all if empty."
+            "all if empty.",
+            "min": 0,
         },
     )
     relabel: bool = field(
@@ -186,51 +204,16 @@ class SegmentOptions:
     )
 
     def __post_init__(self) -> None:
-        # Lists and single values are welcome; what is kept must not change under us.
-        given: Any = self.keep
-        keep = frozenset([given] if isinstance(given, str) else given)
-        object.__setattr__(self, "keep", keep)
-        unknown = sorted(keep - set(MAPS))
-        if unknown:
-            raise InputError(
-                f"keep does not know {', '.join(unknown)}: choose from {', '.join(MAPS)}."
-            )
+        check_fields(self)
         check_tiling(self.tile or TILES[-1][1], self.discard, self.blend)
-        for name, known in (("backend", BACKENDS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                value = getattr(self, name)
-                raise InputError(f"{name} is {value!r}: choose from {', '.join(known)}.")
-        if self.position is not None:
-            check_position(self.position, sys.maxsize, "a file")
-        if self.batch is not None and self.batch < 1:
-            raise InputError("batch is the number of tiles at a time: give 1 or more.")
-        for name, most in (("pixel_size", 2), ("diameter", 1)):
-            value = getattr(self, name)
-            if value is not None:
-                sizes = lengths(name, value, most)
-                object.__setattr__(self, name, sizes if len(sizes) > 1 else sizes[0])
-        for name in ("channels", "planes", "map_planes", "region"):
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         if self.region is not None:
             _check_corners(self.region)
 
 
-def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
-    """Return a number or several as a tuple."""
-    if value is None:
-        return None
-    try:
-        return tuple(int(n) for n in ([value] if isinstance(value, Integral) else value))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} is {value!r}: give whole numbers from 0 on, as (0, 2)."
-        ) from error
-
-
-def _check_corners(region: tuple[int, ...]) -> None:
-    """Check that a region has four sides and pixels in it."""
-    y0, x0, y1, x1 = region if len(region) == 4 else (0, 0, 0, 0)
-    if not (0 <= y0 < y1 and 0 <= x0 < x1):
+def _check_corners(region: tuple[int, int, int, int]) -> None:
+    """Check that a region has pixels in it."""
+    y0, x0, y1, x1 = region
+    if not (y0 < y1 and x0 < x1):
         raise InputError(
             f"region is {region}: give first row, first column, last row + 1 and last column + 1, "
             "counted from 0, as (100, 200, 612, 712)."

@@ -13,7 +13,8 @@ from .cards import ClassInfo, Figure, Member, ModelCard, check_trainable
 from .download import fetch
 from .errors import WeightsError
 from .events import run
-from .folders import cache_folder, expanded, models_folder
+from .fields import checked
+from .folders import cache_folder, expanded, is_file, models_folder
 from .importing import import_model, read_any
 from .model_files import Model, check_output, move, read_card, save_model
 from .own_models import add_model, delete_model, export_model, rename_model
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 
+@checked
 def load_model(model: str | Path | Model, device: str = "cpu") -> Model:
     """Return a model in evaluation mode on ``device``.
 
@@ -79,7 +81,7 @@ def load_model(model: str | Path | Model, device: str = "cpu") -> Model:
         entry = find_model(model)
     except WeightsError:
         path = expanded(model)
-        if path.is_file():
+        if is_file(path):
             return read_any(path, device)
         raise
     loaded = read_any(run(fetch(entry.name)), device)

@@ -1,7 +1,7 @@
 """Controls made from the engine's option dataclasses: names, ranges and help are written once.
 
 A field's help is ``metadata["help"]`` or the string below it in the class; ``metadata`` may
-also hold ``label``, ``min``, ``max`` and ``step``.
+also hold ``label``, ``step`` and a range, see :mod:`~napari_sa2net.engine.fields`.
 """
 
 from __future__ import annotations
@@ -222,8 +222,9 @@ class DataclassForm(QWidget):  # type: ignore[misc]
             check.toggled.connect(lambda on: self._set(name, on, True))
             return check
         if hint in (int, float):
-            low, high = meta.get("min", LIMITS[hint][0]), meta.get("max", LIMITS[hint][1])
             step = meta.get("step", 1 if hint is int else 0.01)
+            low = meta["above"] + step if "above" in meta else meta.get("min", LIMITS[hint][0])
+            high = meta["below"] - step if "below" in meta else meta.get("max", LIMITS[hint][1])
             number = NumberSlider(low, high, step, whole=hint is int, span=LIMITS[hint][1])
             number.changed.connect(lambda value, settled: self._set(name, hint(value), settled))
             return number

@@ -14,6 +14,7 @@ from .. import inference
 from ..calibration import Calibration, sizes_yx
 from ..errors import InputError, SA2NetError
 from ..events import Event, Message
+from ..fields import check_fields
 from ..files import ensure_folder, list_images, one_of_each_set, read_image, read_info
 from ..folders import expanded
 from ..image_file import ImageFile, file_options, obstacle, stem
@@ -48,7 +49,7 @@ class Batch:
 
     output: Path
     """The folder for the results; made if need be."""
-    save: tuple[str, ...] = ()
+    save: tuple[str, ...] = field(default=(), metadata={"choices": KINDS})
     """What is written besides the labels, of
     :data:`~napari_sa2net.engine.batch.kinds.KINDS`."""
     existing: Existing = "keep"
@@ -59,15 +60,9 @@ class Batch:
     file says."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "output", expanded(self.output))
-        given: Any = self.save
-        save = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
-        object.__setattr__(self, "save", save)
-        unknown = [kind for kind in save if kind not in KINDS]
-        if unknown:
-            raise InputError(f"{', '.join(unknown)} is not known: choose from {', '.join(KINDS)}.")
-        if self.existing not in ("keep", "resume", "replace"):
-            raise InputError(f"existing is {self.existing!r}: choose one of keep, resume, replace.")
+        object.__setattr__(self, "save", tuple(dict.fromkeys(self.save)))
 
 
 def segment_files(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..errors import InputError
 from ..events import Event
+from ..fields import check_fields
 from ..tiling import Box
 
 
@@ -16,22 +17,23 @@ from ..tiling import Box
 class BlockOptions:
     """How the work is cut up. The size of blocks and chunks does not change the labels."""
 
-    side: int = 2048
+    side: int = field(default=2048, metadata={"min": 16, "max": 65536})
     """Side of a block in pixels, a multiple of ``chunk``. Memory goes with its square. Blocks
     are smaller where the image is enlarged for the network."""
-    chunk: int = 512
+    chunk: int = field(default=512, metadata={"min": 16, "max": 65536})
     """Side of the output's chunks in pixels."""
-    largest: int = 2**23
+    largest: int = field(default=2**23, metadata={"min": 1, "max": 2**40})
     """Most pixels of a bounding box on which a connected part is labelled as a whole. Memory
     goes with it, about 60 bytes a pixel."""
     skip_empty: bool = False
     """Leave out tiles whose values hardly vary: there is nothing in them."""
 
     def __post_init__(self) -> None:
-        if self.chunk < 16 or self.side < self.chunk or self.side % self.chunk:
+        check_fields(self)
+        if self.side % self.chunk:
             raise InputError(
                 f"Blocks of {self.side} pixels do not fit chunks of {self.chunk}: the side of a "
-                "block must be a multiple of a chunk's, which is at least 16."
+                "block must be a multiple of a chunk's."
             )
 
     def side_for(self, zoom: tuple[float, float]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..fields import check_fields
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """What is varied at random when a crop is drawn, and how much."""
 
-    zoom: float = 1.5
+    zoom: float = field(default=1.5, metadata={"min": 1, "max": 10})
     """Zoom between 1 / zoom and zoom, uniform in its logarithm."""
     rotate: bool = True
     """Any angle and flips."""
@@ -29,22 +30,25 @@ class Augmentation:
     authors: bool = False
     """As the authors' program: half of the time a quarter turn and a flip, a quarter of the time
     up to 20° either way; used if ``rotate`` and ``right_angles`` are not."""
-    gamma: float = 1.5
+    gamma: float = field(default=1.5, metadata={"min": 1, "max": 10})
     """Gamma between 1 / gamma and gamma."""
-    gain: float = 0.2
+    gain: float = field(default=0.2, metadata={"min": 0, "max": 1})
     """Contrast between 1 - gain and 1 + gain, brightness shifted by up to half of it."""
-    noise: float = 0.06
+    noise: float = field(default=0.06, metadata={"min": 0, "max": 10})
     """Largest standard deviation of Gaussian noise, in units of the normalised range."""
-    blur: float = 1.0
+    blur: float = field(default=1.0, metadata={"min": 0, "max": 100})
     """Largest Gaussian blur in pixels."""
-    stain: float = 0.08
+    stain: float = field(default=0.08, metadata={"min": 0, "max": 1})
     """Mixing between the channels of colour images."""
-    invert: float = 0.0
+    invert: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Probability of turning dark into bright."""
-    objects: float = 0.0
+    objects: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Probability of placing a crop so that its centre lies near an object."""
-    one_channel: float = 0.0
+    one_channel: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Probability of keeping one channel of a grey image and emptying the others."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def named(cls, name: str) -> Augmentation:

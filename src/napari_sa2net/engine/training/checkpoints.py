@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,15 @@ import torch
 
 from ..disk import replacing
 from ..errors import TrainingError
+from ..pytorch_files import load_data
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any]:
     """Read a state; a :class:`TrainingError` if it is damaged or belongs to something else."""
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        state: dict[str, Any] = load_data(path)
         known = state["identity"] == identity
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
             f"The training state {path} cannot be read: delete it to begin anew."
         ) from error

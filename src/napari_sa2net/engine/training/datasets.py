@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skimage.io import imread
 
 from ..errors import InputError, TrainingError
+from ..fields import check_fields
 from ..files import read_image
 from ..image_file import PICTURE_ENDINGS, TIFF_ENDINGS, obstacle, spelled_alike
 from ..parts import label
@@ -32,29 +33,25 @@ class DataSet:
     masks: Literal["instances", "classes", "foreground"] = "instances"
     """Whether a mask has a number for each object, or for each class, or anything above 0 where
     the only object class is."""
-    objects: int | tuple[int, ...] = 0
+    objects: int | tuple[int, ...] = field(default=0, metadata={"min": 0, "max": 10**6})
     """In masks of classes: the class, or classes, whose connected pieces are the objects. 0: the
     model learns the classes themselves."""
-    resize: int = 0
+    resize: int = field(default=0, metadata={"min": 0, "max": 8192})
     """Side in pixels of the square that whole images are brought to before training, whatever
     their proportions, see :func:`squeeze`. 0: not at all."""
-    zoom: float = 1.0
+    zoom: float = field(default=1.0, metadata={"above": 0, "max": 100})
     """By what images are resampled before training."""
-    pixel_size: float | None = None
+    pixel_size: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
     """µm; the images are resampled to the card's pixel size, if it has one."""
-    pixel_sizes: dict[str, float] = field(default_factory=dict)
+    pixel_sizes: dict[str, float] = field(default_factory=dict, metadata={"above": 0, "max": 1e9})
     """The same for single images, by their names without ending."""
-    share: float = 1.0
+    share: float = field(default=1.0, metadata={"min": 0, "max": 1e6})
     """Share of the training crops drawn from this set, relative to the others."""
-    invert: float = 0.0
+    invert: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Probability of turning dark into bright, see :class:`Augmentation`."""
 
     def __post_init__(self) -> None:
-        if self.masks not in ("instances", "classes", "foreground"):
-            raise InputError(
-                f"{self.folder}: masks is {self.masks!r}, it must be 'instances', 'classes' or "
-                "'foreground'."
-            )
+        check_fields(self)
         if self.resize and (self.masks != "foreground" or self.zoom != 1 or self._sized):
             raise InputError(
                 f"{self.folder}: resize goes with masks = 'foreground', and not with zoom or "
@@ -62,9 +59,6 @@ class DataSet:
             )
         if self.objects and self.masks != "classes":
             raise InputError(f"{self.folder}: objects goes with masks of classes only.")
-        for size in (self.zoom, self.pixel_size, *self.pixel_sizes.values()):
-            if size is not None and not 0 < size < float("inf"):
-                raise InputError(f"{self.folder}: {size} is no zoom or pixel size above 0.")
 
     @property
     def kind(self) -> Literal["instances", "classes"]:

@@ -176,7 +176,7 @@ def _resumed(
             plan["keep_worse"] = keep_worse
         if plan["finished"]:
             return (yield from _finished(folder, plan, start))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TrainingError(
             f"The training in {folder} is damaged ({error}): train anew."
         ) from error

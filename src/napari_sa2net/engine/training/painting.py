@@ -307,17 +307,12 @@ class _Source:
 
     def _check_annotation(self) -> tuple[Any, Any]:
         given = self.annotation
-        for what, value, known in (
-            ("meaning", given.meaning, ("strokes", "mask")),
-            ("of", given.of, ("classes", "instances")),
-        ):
-            if value not in known:
-                raise InputError(f"{self.who}: {what} is {value!r}, it must be one of {known}.")
         arrays = []
         for what, array in (("annotation", given.labels), ("weights", given.weights)):
             lazy = isinstance(getattr(array, "dtype", None), np.dtype)
             array = with_known_shape(array) if lazy else array
-            array = array if lazy or array is None else np.asanyarray(array)
+            left_out = what == "weights" and array is None
+            array = array if lazy or left_out else np.asanyarray(array)
             if array is not None and tuple(array.shape) != tuple(self.stack.shape):
                 raise InputError(
                     f"{self.who}: the {what} has the shape {tuple(array.shape)}, but its image, "
@@ -340,7 +335,7 @@ class _Source:
             raise InputError(
                 f"{self.who}: there is no plane {outside[0]}: planes are 0 to {count - 1}."
             )
-        return tuple(sorted({int(plane) for plane in self.pair.planes}))
+        return tuple(sorted(set(self.pair.planes)))
 
     def _meanings(self) -> str:
         start = 1 if self.strokes else 0

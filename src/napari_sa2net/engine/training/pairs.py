@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+
+from ..fields import check_fields
 
 Meaning = Literal["strokes", "mask"]
 Of = Literal["classes", "instances"]
@@ -26,6 +27,9 @@ class Annotation:
     weights: Any = None
     """How much each pixel counts, 0 not at all; of the labels' shape. None: all alike."""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class TrainingPair:
@@ -38,11 +42,16 @@ class TrainingPair:
     """For messages."""
     axes: str | None = None
     rgb: bool = False
-    channels: Sequence[int] | None = None
-    diameter: float | None = None
-    pixel_size: float | tuple[float, float] | None = None
-    planes: Sequence[int] | None = None
+    channels: tuple[int, ...] | None = field(default=None, metadata={"min": 0, "longest": 1024})
+    diameter: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
+    pixel_size: float | tuple[float, float] | None = field(
+        default=None, metadata={"above": 0, "max": 1e9}
+    )
+    planes: tuple[int, ...] | None = field(default=None, metadata={"min": 0})
     """Numbers of the planes of a stack to use; None: those with something painted."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def same_array(a: Any, b: Any) -> bool:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..cards import build
 from ..devices import choose_device
 from ..errors import InputError, TrainingError
 from ..events import Event, Message
+from ..fields import build
 from ..image_file import spelled_alike
 from ..images import normalize
 from ..network import SA2Net

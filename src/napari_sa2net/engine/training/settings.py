@@ -2,64 +2,66 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import InputError
+from ..fields import check_fields
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
     """How the weights are fitted."""
 
-    steps: int = 4000
-    epochs: int = 0
+    steps: int = field(default=4000, metadata={"min": 0, "max": 10**8})
+    epochs: int = field(default=0, metadata={"min": 0, "max": 10**6})
     """Passes over all images, each once a pass in random order, whatever its share; in place of
     ``steps``, which draw at random. 0: steps."""
-    patience: int = 0
+    patience: int = field(default=0, metadata={"min": 0, "max": 10**6})
     """Passes without a better mean Dice on the images of the fold that is held out, after which
     training ends; the weights of the best pass are kept. 0: all passes, and the last weights."""
-    batch: int = 8
-    crop: int = 160
+    batch: int = field(default=8, metadata={"min": 1, "max": 4096})
+    crop: int = field(default=160, metadata={"min": 16, "max": 8192})
     """Height and width of a crop in pixels, a multiple of 16."""
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.03
+    learning_rate: float = field(default=2e-3, metadata={"above": 0, "max": 10})
+    weight_decay: float = field(default=0.01, metadata={"min": 0, "max": 10})
+    warmup: float = field(default=0.03, metadata={"min": 0, "max": 1})
     """Share of the first cycle's steps over which the learning rate rises."""
-    hold: float = 0.0
+    hold: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Share of the first cycle's steps at the highest rate; afterwards it falls as a cosine."""
-    restart_steps: tuple[int, ...] = ()
+    restart_steps: tuple[int, ...] = field(default=(), metadata={"min": 1, "max": 10**8})
     """Steps at which a further cycle begins: the rate jumps up and falls again."""
-    restart_rate: float = 0.5
+    restart_rate: float = field(default=0.5, metadata={"min": 0, "max": 10})
     """Where a further cycle's rate begins, as a share of where the one before began."""
-    cycle: int = 0
+    cycle: int = field(default=0, metadata={"min": 0, "max": 10**6})
     """Passes in which the rate falls as a cosine, over and over; in place of ``warmup``,
     ``hold`` and ``restart_steps``. 0: those."""
-    lowest_rate: float = 0.0
+    lowest_rate: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Where such a cycle's rate ends, as a share of the highest."""
-    hard_from: int = 0
+    hard_from: int = field(default=0, metadata={"min": 0, "max": 10**8})
     """Step from which badly fitted images are drawn more often, 0 for never: they are scored
     once at that step, and each data set keeps its share."""
-    clip_norm: float = 2.0
+    clip_norm: float = field(default=2.0, metadata={"min": 0, "max": 1e6})
     """Largest norm of the gradient, 0 for any."""
     loss: Literal["cross-entropy", "product", "authors", "paper"] = "cross-entropy"
     """Of each stage: cross-entropy and Dice, or one of those for painted labels."""
-    class_weights: tuple[float, ...] = ()
+    class_weights: tuple[float, ...] = field(default=(), metadata={"min": 0, "max": 1e6})
     """Weight of each class in the cross-entropy; none: all the same."""
-    stage_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    stage_weights: tuple[float, float, float, float] = field(
+        default=(1.0, 1.0, 1.0, 1.0), metadata={"min": 0, "max": 1e6}
+    )
     """Weight of each stage's loss, finest first."""
-    diameter: float = 0.0
+    diameter: float = field(default=0.0, metadata={"min": 0, "max": 1e5})
     """Object diameter in pixels towards which images are zoomed; 0: not at all."""
-    diameter_pull: float = 0.25
+    diameter_pull: float = field(default=0.25, metadata={"min": 0, "max": 1})
     """How far: 0 not at all, 1 fully."""
-    seed: int = 0
-    checkpoint_every: int = 100
+    seed: int = field(default=0, metadata={"min": 0, "max": 2**32 - 1})
+    checkpoint_every: int = field(default=100, metadata={"min": 1, "max": 10**8})
 
     def __post_init__(self) -> None:
-        known = ("cross-entropy", "product", "authors", "paper")
-        if self.loss not in known:
-            raise InputError(f"loss is {self.loss!r}: choose one of {', '.join(known)}.")
+        check_fields(self)
+        if self.crop % 16:
+            raise InputError(f"crop is {self.crop}: give a multiple of 16, as 160.")
         if self.class_weights and self.loss in ("authors", "paper"):
             raise InputError(
                 f"The loss {self.loss!r} compares each class with the rest: leave out "
@@ -202,27 +204,6 @@ class FineTuneSettings:
     )
 
     def __post_init__(self) -> None:
-        choices = {
-            "budget": ("minutes", "epochs", "steps"),
-            "frozen": ("nothing", "encoder", "all but the heads"),
-            "augmentation": ("none", "light", "full"),
-            "loss": ("product", "authors", "paper"),
-            "statistics": ("auto", "batch", "model"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(known)}."
-                )
-        for name, info in self.__dataclass_fields__.items():
-            value, low, high = getattr(self, name), info.metadata.get("min"), 0.0
-            if low is None:
-                continue
-            high = info.metadata["max"]
-            number = isinstance(value, (int, float)) and math.isfinite(value)
-            if not number or not low <= value <= high:
-                raise InputError(f"{name} is {value!r}: give a number from {low:g} to {high:g}.")
-            if isinstance(info.default, int) and value != int(value):
-                raise InputError(f"{name} is {value!r}: give a whole number.")
+        check_fields(self)
         if self.patch % 16:
             raise InputError(f"patch is {self.patch}: give a multiple of 16, as 128.")

@@ -11,7 +11,6 @@ import json
 import logging
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -95,7 +94,7 @@ def list_states(folder: str | Path) -> list[SavedState]:
             continue
         try:
             found.append(_entry(path.parent, read_plan(path.parent)))
-        except (TrainingError, KeyError, TypeError, ValueError) as error:
+        except (TrainingError, KeyError, TypeError, ValueError, OverflowError) as error:
             logger.warning("Training left out: %s", error)
     return sorted(found, key=lambda state: state.when, reverse=True)
 
@@ -142,7 +141,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     try:
         plan: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
         version = int(plan["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TrainingError(
             f"{folder} holds no training that can be continued ({error}). Start a new one."
         ) from error
@@ -213,7 +212,7 @@ def read_samples(folder: Path) -> list[Any]:
         for plain, held in zip(table, arrays, strict=True):
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
             samples.append(Sample(**{k: v for k, v in {**values, **held}.items() if k in known}))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what damaged data raises is not limited to a few kinds
         raise TrainingError(
             f"The painted pieces in {folder} cannot be read ({error}): train anew from the images."
         ) from error
