@@ -82,6 +82,11 @@ def read_image(path: str | Path, *, numbers: bool = False) -> ImageFile:
             return read_tiff(path, numbers)
     except SA2NetError:
         raise
+    except MemoryError as error:
+        raise InputError(
+            f"{path.name} does not fit into the memory ({error}): close other programs, crop it, "
+            "or save it as a tiled TIFF or as OME-Zarr, which are read part by part."
+        ) from error
     except Exception as error:  # the readers raise anything from struct.error to SyntaxError
         if "imagecodecs" in str(error):
             raise InputError(
@@ -111,6 +116,9 @@ def read_info(path: str | Path) -> FileInfo:
         If it cannot be read, whatever its reader raises.
     """
     path = Path(path)
+    problem = obstacle(path)
+    if problem:
+        raise InputError(problem)
     if path.is_dir():
         image = read_zarr(path)
         return FileInfo(image.axes, tuple(map(int, image.array.shape)), image.calibration)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -104,7 +104,8 @@ def segment_files(
     ensure_folder(batch.output)  # what cannot be written should fail now, not after an image
     paths = list_images(images, tuple(ENDINGS.values()))
     names = output_names(paths)
-    yield from _tell_of_names(paths, names, batch, record)
+    yield from _renamed(paths, names)
+    yield from _of_others(paths, names, batch, record)
     inputs = {_file_id(path): path for path in paths}
     result = BatchResult()
     for number, (path, name) in enumerate(zip(paths, names, strict=True), start=1):
@@ -131,14 +132,22 @@ def segment_files(
     return result
 
 
-def _tell_of_names(
+def _renamed(paths: Sequence[Path], names: Sequence[str]) -> Iterator[Message]:
+    """Tell which results are not called as their images."""
+    told = [f"{p} → {name}" for p, name in zip(paths, names, strict=True) if name != stem(p)]
+    if told:
+        yield Message(
+            "Images whose names are not theirs alone, or too long, have results called otherwise: "
+            f"{_few(told)}."
+        )
+
+
+def _of_others(
     paths: Sequence[Path], names: Sequence[str], batch: Batch, record: Record
-) -> Generator[Event, None, None]:
-    """Tell which results are not called as their images, and which are those of other images."""
-    renamed, taken = [], []
+) -> Iterator[Message]:
+    """Tell which results that are there are those of other images."""
+    told = []
     for path, name in zip(paths, names, strict=True):
-        if name != stem(path):
-            renamed.append(f"{path} → {name}")
         labels = batch.output / f"{name}{ENDINGS['labels']}"
         there = read_record(labels) if labels.is_file() else None
         # Of the same file it is told in its turn; to look at all contents now would take long.
@@ -147,16 +156,11 @@ def _tell_of_names(
         with suppress(InputError):
             other = replace(record, image=_origin(path, there)).other_image(there)
             if other is not None:
-                taken.append(f"{labels.name} (of {other.path}, not {path})")
-    if renamed:
-        yield Message(
-            "Images whose names are not theirs alone, or too long, have results called otherwise: "
-            f"{_few(renamed)}."
-        )
-    if taken:
+                told.append(f"{labels.name} (of {other.path}, not {path})")
+    if told:
         what = "are replaced" if batch.existing == "replace" else "stay as they are"
         yield Message(
-            f"Results of other images of the same names in {batch.output} {what}: {_few(taken)}.",
+            f"Results of other images of the same names in {batch.output} {what}: {_few(told)}.",
             warning=True,
         )
 
