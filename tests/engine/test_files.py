@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_sa2net.engine import files, tiff
 from napari_sa2net.engine.errors import InputError, SA2NetError
-from napari_sa2net.engine.files import list_images, read_image, write_image, write_labels
+from napari_sa2net.engine.files import list_images, read_image, read_info, write_image, write_labels
 
 
 @pytest.fixture
@@ -92,6 +92,8 @@ def test_what_is_no_image_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         assert str(listed) == path
         with pytest.raises(InputError, match=said):
             read_image(listed)
+        with pytest.raises(InputError, match=said):
+            read_info(listed)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither pipes nor /dev/zero")

@@ -100,6 +100,11 @@ def read_image(
             return read_tiff(path, numbers, axes, position)
     except SA2NetError:
         raise
+    except MemoryError as error:
+        raise InputError(
+            f"{path.name} does not fit into the memory ({error}): close other programs, crop it, "
+            "or save it as a tiled TIFF or as OME-Zarr, which are read part by part."
+        ) from error
     except Exception as error:  # the readers raise anything from struct.error to SyntaxError
         if "imagecodecs" in str(error):
             raise InputError(
@@ -184,6 +189,9 @@ def read_info(path: str | Path) -> FileInfo:
         If it cannot be read, whatever its reader raises.
     """
     path = Path(path)
+    problem = obstacle(path)
+    if problem:
+        raise InputError(problem)
     if path.is_dir():
         return read_zarr_info(path)
     ending = ending_of(path).lower()

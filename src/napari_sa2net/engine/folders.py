@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from .errors import InputError, WeightsError
+from .image_file import fitting
 
 HOME_VARIABLE = "NAPARI_SA2NET_HOME"
 CACHE_VARIABLE = "NAPARI_SA2NET_CACHE"
@@ -98,8 +99,11 @@ def is_folder(path: Path) -> bool:
 
 
 def file_name(name: str) -> str:
-    """Return a name without what a file's name cannot have on some system, such as ``:``."""
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "-", name).strip(" .") or "model"
+    """Return a name without what a file's name cannot have on some system, such as ``:``.
+
+    It is not too long for one either.
+    """
+    return fitting(re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "-", name).strip(" .")) or "model"
 
 
 def target_of(name: str, path: str | Path, suffix: str, *, overwrite: bool = False) -> Path:

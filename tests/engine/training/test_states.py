@@ -11,6 +11,7 @@ import pytest
 
 from napari_sa2net.engine import locking
 from napari_sa2net.engine.errors import SA2NetError, TrainingError
+from napari_sa2net.engine.folders import target_of
 from napari_sa2net.engine.training import states
 from napari_sa2net.engine.training.samples import Sample
 
@@ -111,3 +112,13 @@ def test_where_a_disk_has_no_locks_trainings_go_on(
         assert len(states.list_states(tmp_path)) == 1
     states.delete_state(tmp_path / "one")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 200])
+def test_names_too_long_for_files_are_cut(tmp_path: Path, name: str) -> None:
+    states.new_state(name).mkdir(parents=True)
+    for one, other in ((name, name), (name, f"{name}2")):
+        first, second = (target_of(each, tmp_path, ".onnx") for each in (one, other))
+        assert (first == second) == (one == other)
+        second.touch()
+        second.unlink()

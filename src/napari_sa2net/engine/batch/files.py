@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -106,7 +106,8 @@ def segment_files(
     for remark in remarks:
         yield Message(remark, warning=True)
     parts = _parts(paths, position)
-    yield from _tell_of_names(parts, batch, record)
+    yield from _renamed(parts)
+    yield from _of_others(parts, batch, record)
     inputs = {_file_id(path): path for path in paths}
     result = BatchResult()
     for number, (path, name, place) in enumerate(parts, start=1):
@@ -153,14 +154,23 @@ def _parts(paths: list[Path], position: Any) -> list[Part]:
     return parts
 
 
-def _tell_of_names(
-    parts: Sequence[Part], batch: Batch, record: Record
-) -> Generator[Event, None, None]:
-    """Tell which results are not called as their images, and which are those of other images."""
-    renamed, taken = [], []
-    for path, name, place in parts:
-        if name != stem(path) and name != f"{stem(path)}_p{place}":
-            renamed.append(f"{path} → {name}")
+def _renamed(parts: Sequence[Part]) -> Iterator[Message]:
+    """Tell which results are not called as their images."""
+    usual = [
+        (path, name, f"{stem(path)}{'' if p is None else f'_p{p}'}") for path, name, p in parts
+    ]
+    told = [f"{path} → {name}" for path, name, expected in usual if name != expected]
+    if told:
+        yield Message(
+            "Images whose names are not theirs alone, or too long, have results called otherwise: "
+            f"{_few(told)}."
+        )
+
+
+def _of_others(parts: Sequence[Part], batch: Batch, record: Record) -> Iterator[Message]:
+    """Tell which results that are there are those of other images."""
+    told = []
+    for path, name, _ in parts:
         labels = batch.output / f"{name}{ENDINGS['labels']}"
         there = read_record(labels) if labels.is_file() else None
         # Of the same file it is told in its turn; to look at all contents now would take long.
@@ -169,16 +179,11 @@ def _tell_of_names(
         with suppress(InputError):
             other = replace(record, image=_origin(path, there)).other_image(there)
             if other is not None:
-                taken.append(f"{labels.name} (of {other.path}, not {path})")
-    if renamed:
-        yield Message(
-            "Images whose names are not theirs alone, or too long, have results called otherwise: "
-            f"{_few(renamed)}."
-        )
-    if taken:
+                told.append(f"{labels.name} (of {other.path}, not {path})")
+    if told:
         what = "are replaced" if batch.existing == "replace" else "stay as they are"
         yield Message(
-            f"Results of other images of the same names in {batch.output} {what}: {_few(taken)}.",
+            f"Results of other images of the same names in {batch.output} {what}: {_few(told)}.",
             warning=True,
         )
 

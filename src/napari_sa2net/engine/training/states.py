@@ -23,6 +23,7 @@ from .. import disk
 from ..errors import SA2NetError, TrainingError
 from ..files import replacing
 from ..folders import trainings_folder
+from ..image_file import fitting
 from ..locking import can_lock, try_lock
 from ..registry import free_name
 
@@ -63,7 +64,9 @@ class SavedState:
 def new_state(name: str) -> Path:
     """Return a folder for the state of a training, where the window looks for them too."""
     _sweep(trainings_folder())
-    return trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{free_name(name, set())}"
+    return (
+        trainings_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{fitting(free_name(name, set()))}"
+    )
 
 
 def _sweep(parent: Path) -> None:
