@@ -6,6 +6,7 @@ Nothing here imports torch, napari or Qt before a command needs it, so that ``--
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    if not arguments.debug:  # what matters of these warnings is told in our own words
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
