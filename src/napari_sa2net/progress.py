@@ -169,8 +169,9 @@ class _Lines:
         if waited < (SOONEST if further >= SHARE else EVERY):
             return
         self._told_at, self._told_share = now, share
-        if left is None and total and done > self._from:
-            left = (now - self._since) * (total - done) / (done - self._from)
+        took = now - self._since
+        if left is None and total and done > self._from and took >= SOONEST:
+            left = took * (total - done) / (done - self._from)
         self._write(", ".join([self._amount, *_left(left)]))
 
     def end(self) -> None:
