@@ -273,7 +273,7 @@ def test_saving_copies_the_folder_and_closing_removes_it(
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     controller = widget.controller
-    layer, name = controller.writer.to_save(viewer, controller.shown)
+    layer, name = controller.writer.to_save(viewer, widget.segment.image.layer)
     assert name == "image labels.ome.zarr"
     controller.save(layer, tmp_path / "labels.tif")
     run_to_end(qtbot, widget)

@@ -172,7 +172,7 @@ def test_measurements_of_a_region_are_told_in_the_image(
     layer = widget.controller.shown.layer
     target = widget.controller.shown.target
     for image in (target.image, None):  # None: it was not the last result
-        measured = read_objects(viewer, layer, image, ())
+        measured = read_objects(viewer, layer, image)
         table = run(measure(measured.objects, measured.channels))
         assert table["bbox_y0_px"].tolist() == [30]
         assert table["bbox_x0_px"].tolist() == [30]

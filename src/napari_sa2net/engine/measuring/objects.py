@@ -45,6 +45,9 @@ class Objects:
     """Whether the numbers are classes, not objects."""
     origin: tuple[int, int] = (0, 0)
     """Row and column in the image of the labels' first pixel; places are told in the image."""
+    piece_of: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Of numbers that stand for a piece of an object: that of the object, and which piece it is,
+    from 1 on. See :func:`~napari_sa2net.engine.measuring.pieces.pieces_apart`."""
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.labels.shape)
@@ -62,6 +65,15 @@ class Objects:
         """Return where a plane lies along ``T`` and ``Z``, as far as there are these axes."""
         stack = self.stack
         return dict(zip(stack.plane_axes, stack.index(plane), strict=True))
+
+    def piece(self, number: int) -> tuple[int, int]:
+        """Return the object that a number stands for, and which piece of it."""
+        return self.piece_of.get(number, (number, 1))
+
+    def title(self, number: int) -> str:
+        """Return what an object is called: its number, and which piece it is, as "12-2"."""
+        own, piece = self.piece(number)
+        return f"{own}-{piece}" if number in self.piece_of else str(own)
 
     def info(self, number: int) -> ClassInfo:
         """Return the class of a number; one without a name where it is not known."""

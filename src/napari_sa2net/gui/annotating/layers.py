@@ -19,14 +19,18 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from ...engine.errors import InputError
-from .. import colours, large
+from .. import classes, colours, large
 from ..layers import (
+    KIND,
     NOTE,
+    PREDICTION,
     LayerImage,
     guess_layer_axes,
     layer_id,
+    made_by,
     note_of,
 )
+from ..segmenting.edits import is_edited, remember
 from ..transforms import Transform
 from .originals import remember_original
 from .values import values_in
@@ -36,9 +40,6 @@ if TYPE_CHECKING:
 
     from ...engine.training.pairs import Meaning, Of
     from ...engine.weights import ClassInfo, ModelCard
-
-KIND = "annotation"
-"""Key in the note of a layer under which its meaning stands."""
 
 BACKGROUNDS = ("#3b7dd8", "#8a8a8a", "#ff5fa2", "#7fd13b")
 """For strokes of background where the model's own colour would not be seen, or is another's."""
@@ -107,6 +108,7 @@ def new_annotation(
         **image.result_transform().kwargs(),
     )
     _mark(layer, "strokes", "classes", image.name, image.source_id, image.layer_axes)
+    layer.metadata[NOTE][KIND]["told_sizes"] = image.told_sizes
     recolour(layer, "strokes", card)
     viewer.layers.append(layer)
     layer.selected_label = min(2, len(painted_classes(card)))
@@ -157,7 +159,7 @@ def correct_prediction(
             "image (Where, in the tab Segment), and correct that."
         )
     data = np.array(source)
-    note = note_of(labels_layer) or {}
+    note, made = note_of(labels_layer) or {}, made_by(labels_layer)
     axes = layer_letters(labels_layer)
     of: Of = note.get("result") or guess(labels_layer, card).of
     before = data
@@ -170,15 +172,18 @@ def correct_prediction(
         name=f"{labels_layer.name} corrected",
         features=labels_layer.features.copy(),
         colormap=labels_layer.colormap,
-        metadata={NOTE: {"kind": KIND}},
+        metadata={NOTE: {"kind": KIND, PREDICTION: made}},
         **Transform.from_layer(labels_layer).kwargs(),
     )
-    name, identity = str(note.get("source", "")), str(note.get("source_id", ""))
+    name, identity = str(made.get("source", "")), str(made.get("source_id", ""))
     _mark(layer, "mask", of, name, identity, axes)
     sides = (axes.index("Y"), axes.index("X"))
     remember_original(layer, before.astype(data.dtype, copy=False), sides)
     if of == "classes" and card is not None:
         recolour(layer, "mask", card)
+    elif not is_edited(labels_layer):
+        remember(layer, sides)
+    classes.copy(labels_layer, layer)
     viewer.layers.append(layer)
     labels_layer.visible = False
     layer.selected_label = int(data.max(initial=0)) + 1 if of == "instances" else 1

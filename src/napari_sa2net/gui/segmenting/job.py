@@ -22,7 +22,8 @@ from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
 from ..jobs.state import Kind, done_text, time_text
 from ..jobs.worker import Outcome, Task, Work
-from ..saving import image_sizes
+from ..objects import saved_pieces_text
+from ..saving import Saved, image_sizes
 from ..watching import watch
 from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
@@ -114,9 +115,8 @@ class SegmentController(JobHost):
         self._ask(request)
 
         def show(store: Path) -> Any:
-            layer = self.writer.show_store(self._viewer(), target, request, store)
-            if not layer.visible:  # hidden since the last run
-                layer.visible = True
+            layer, texts = self.writer.show_store(self._viewer(), target, request, store)
+            self._tell(texts)
             return layer
 
         def finish(ran: Stored) -> None:
@@ -192,11 +192,16 @@ class SegmentController(JobHost):
             self.fail(error)
             return
 
-        def work() -> Generator[Event, None, Path]:
+        def work() -> Generator[Event, None, Saved]:
             yield Progress(0, 1, "file", f"writing {path.name}")
             return write()
 
-        self._start("save", work, lambda saved: self.note(f"Saved {saved}."))
+        def finish(saved: Saved) -> None:
+            self.note(saved.text)
+            if saved.pieces:
+                self.note(saved_pieces_text(saved.pieces, path.suffix), "warning")
+
+        self._start("save", work, finish)
 
     def _measure_large(self, layer: Any, path: Path) -> None:
         """Measure or outline the objects of a result on the disk, into a file."""
@@ -215,7 +220,7 @@ class SegmentController(JobHost):
         self._start(
             "measure",
             lambda: self.backend.measure_large(stored, kind, path),
-            lambda saved: self.note(f"Saved {saved}."),
+            lambda saved: self.note(Saved(saved, f"“{layer.name}”", stored.result.text).text),
             "SA2-Net: measure",
         )
 
