@@ -21,6 +21,7 @@ from .engine.files import ImageFile, read_image
 from .engine.image_file import file_options
 from .engine.inference import Segmentation
 from .engine.measuring.objects import channels_of, objects_of
+from .engine.measuring.pieces import pieces_apart
 from .engine.measuring.table import Table
 from .engine.measuring.table import measure as measuring_steps
 from .engine.options import resolve_options
@@ -271,7 +272,8 @@ def measure(result: Segmentation, image: Any = None) -> Table:
     Parameters
     ----------
     result
-        As :func:`segment` returned it.
+        As :func:`segment` returned it; its labels may have been edited since. An object in
+        several pieces has a row for each.
     image
         What was segmented, to measure the intensity of its channels: an array with the axes
         that ``segment`` was given, an ``ImageFile``, or a path, which also tells the pixel size.
@@ -305,4 +307,5 @@ def measure(result: Segmentation, image: Any = None) -> Table:
         options = result.options
         axes = options.axes or ""
         channels = channels_of(file, axes, rgb=options.rgb, region=options.region)
-    return drive(measuring_steps(objects_of(result), channels, sizes), "", False, None)
+    objects = pieces_apart(objects_of(result, edited=True))
+    return drive(measuring_steps(objects, channels, sizes), "", False, None)

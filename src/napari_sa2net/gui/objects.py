@@ -92,7 +92,7 @@ class Census:
         self.pieces = self._count()
 
     def table(self) -> dict[str, NDArray[Any]]:
-        """Return the features of the layer: number, class, its name, and area of each object."""
+        """Return the features of the layer: number, class, area and class name of each object."""
         numbers = self.numbers
         areas = np.zeros(len(numbers), np.int64)
         for plane in self._planes.values():
@@ -175,8 +175,8 @@ def table(layer: Any, numbers: NDArray[Any], areas: NDArray[Any]) -> dict[str, N
     return {
         "index": np.asarray(numbers, np.int64),
         "class": np.array(kinds, np.int64),
-        "class_name": np.array(names, object),
         "area": np.asarray(areas, np.int64),
+        "class_name": np.array(names, object),
     }
 
 

@@ -209,7 +209,7 @@ class Writer:
         """
         title, store = f"“{layer.name}”", stored.store_of(layer)
         if store is not None:
-            found = shown.segmentation.result.text if shown and shown.layer == layer else ""
+            found = stored.found_in(layer)
             return lambda: saving.Saved(stored.keep_store(store, path), title, found)
         if path.suffix.lower() in measuring.ENDINGS:
             # A layer may come in the proxy that napari gives to plugins: equal, not identical.

@@ -81,16 +81,30 @@ class Objects:
         return self.classes[known] if 0 <= known < len(self.classes) else _UNKNOWN
 
 
-def objects_of(result: Segmentation) -> Objects:
-    """Return the objects of a segmentation."""
+def objects_of(result: Segmentation, *, edited: bool = False) -> Objects:
+    """Return the objects of a segmentation.
+
+    Parameters
+    ----------
+    result
+        The segmentation.
+    edited
+        Whether its labels may have been changed since it was made.
+    """
     numbers, classes = result.features["index"], result.features["class"]
     settings = result.labelling
     regions = settings.result == "classes"
+    class_of = dict(zip(numbers.tolist(), classes.tolist(), strict=True))
+    possible = [n for n, info in enumerate(result.card.classes) if n and not info.derived]
+    if len(possible) == 1 and not regions:
+        # Who has numbered labels otherwise since has objects of the one class there is.
+        present = np.unique(result.labels).tolist() if edited else ()
+        class_of = dict.fromkeys(present, possible[0]) | class_of
     return Objects(
         result.labels,
         result.axes,
         result.card.classes,
-        dict(zip(numbers.tolist(), classes.tolist(), strict=True)),
+        class_of,
         through_z=settings.link == "z" and not regions,
         regions=regions,
         origin=result.options.region[:2] if result.options.region is not None else (0, 0),

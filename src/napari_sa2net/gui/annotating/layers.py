@@ -18,6 +18,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from ...engine.cards import ModelCard
 from ...engine.errors import InputError
 from .. import classes, colours, large
 from ..layers import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...engine.training.pairs import Meaning, Of
-    from ...engine.weights import ClassInfo, ModelCard
+    from ...engine.weights import ClassInfo
 
 BACKGROUNDS = ("#3b7dd8", "#8a8a8a", "#ff5fa2", "#7fd13b")
 """For strokes of background where the model's own colour would not be seen, or is another's."""
@@ -132,8 +133,8 @@ def correct_prediction(
     labels_layer
         A Labels layer, usually a result.
     card
-        Of the model that predicted. Numbers of its classes become those of a full mask, where
-        derived classes are not counted.
+        Of the model that predicted; what stands in the layer if it is not given. Numbers of its
+        classes become those of a full mask, where derived classes are not counted.
     original
         What the model had predicted, if the layer has been edited since: shaped like the
         layer's data, or without its axes of length 1. None: what is in the layer now.
@@ -162,6 +163,9 @@ def correct_prediction(
     note, made = note_of(labels_layer) or {}, made_by(labels_layer)
     axes = layer_letters(labels_layer)
     of: Of = note.get("result") or guess(labels_layer, card).of
+    known = classes.classes_of(labels_layer)
+    if card is None and known:  # it was made by a run before the last
+        card = ModelCard(str(made.get("model")), num_classes=len(known), classes=known)
     before = data
     if original is not None and np.size(original) == data.size:
         before = np.asarray(original).reshape(data.shape)

@@ -22,6 +22,7 @@ from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
 from ..jobs.state import Kind, done_text, time_text
 from ..jobs.worker import Outcome, Task, Work
+from ..layers import NOTE
 from ..objects import saved_pieces_text
 from ..saving import Saved, image_sizes
 from ..watching import watch
@@ -29,7 +30,7 @@ from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
 from .live import Live, Stores
-from .stored import check_zarr, measure_of, store_of
+from .stored import FOUND, check_zarr, measure_of, store_of
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
@@ -69,6 +70,8 @@ class SegmentController(JobHost):
         """What its window showed last."""
         self.stores = Stores()
         """The folder of large results."""
+        self._stored: dict[Path, Stored] = {}
+        """The large results whose layers are there."""
         self._live: Live | None = None
         """Shows the large result that is made now."""
         self.labelling: Any = None
@@ -121,6 +124,8 @@ class SegmentController(JobHost):
 
         def finish(ran: Stored) -> None:
             layer = show(ran.result.path)
+            layer.metadata[NOTE][FOUND] = ran.result.text
+            self._stored[ran.result.path] = ran
             self.shown = Shown(ran, target, request.labelling, layer)
             self.note(f"Found {ran.result.text} in {time_text(time.monotonic() - started)}.")
 
@@ -205,9 +210,8 @@ class SegmentController(JobHost):
 
     def _measure_large(self, layer: Any, path: Path) -> None:
         """Measure or outline the objects of a result on the disk, into a file."""
-        shown, kind = self.shown, measure_of(path)
-        # A layer may come in the proxy that napari gives to plugins: equal, not identical.
-        if kind is None or shown is None or not shown.on_disk or shown.layer != layer:
+        stored, kind = self._stored.get(store_of(layer)), measure_of(path)
+        if kind is None or stored is None:
             text = (
                 f"The settings that made “{layer.name}” are no longer known. Press Segment with "
                 "the same settings, which takes only a moment, and save again."
@@ -216,7 +220,6 @@ class SegmentController(JobHost):
             return
         if not self._begin("measure"):
             return
-        stored = shown.segmentation
         self._start(
             "measure",
             lambda: self.backend.measure_large(stored, kind, path),
@@ -295,6 +298,9 @@ class SegmentController(JobHost):
     def _on_removed(self, _: Any = None) -> None:
         """Forget a result whose image and labels are gone: nothing may bring it back."""
         viewer, shown = self._viewer(), self.shown
+        if viewer is not None:
+            here = set(map(store_of, viewer.layers))
+            self._stored = {path: one for path, one in self._stored.items() if path in here}
         if viewer is None or shown is None or shown.layer is None:  # not written yet
             return
         if shown.layer not in viewer.layers and shown.target.source not in viewer.layers:
@@ -365,6 +371,7 @@ class SegmentController(JobHost):
         if self._relabel is not None:
             self._relabel.cancel()
         self.shown = self._pending = None
+        self._stored = {}
         if self._live is not None:
             self._live.stop()
         if self._task is None:

@@ -176,12 +176,12 @@ def _table(
 ) -> dict[str, Any]:
     """Return the features table of a Labels layer; ``index`` is what the status bar goes by."""
     if features is not None:
-        features = dict(features)
-        kinds = np.asarray(features.get("class", ()))
+        columns = {name: np.asarray(column) for name, column in features.items()}
+        kinds = columns.get("class", np.zeros(0))
         if classes and kinds.dtype.kind in "iu":
             names = [classes[kind].name if kind < len(classes) else "" for kind in kinds.tolist()]
-            features["class_name"] = np.array(names, dtype=object)
-        return {name: np.asarray(column) for name, column in features.items()}
+            columns["class_name"] = np.array(names, dtype=object)
+        return columns
     if result == "classes":
         names = [info.name for info in classes]
         return {"index": np.arange(len(names)), "class": np.array(names, dtype=object)}

@@ -10,7 +10,7 @@ from .. import classes
 from ..jobs.state import count_text
 from ..object_watch import ObjectWatch
 from ..wrapping import WrappedLabel
-from .stored import store_of
+from .stored import found_in, store_of
 
 
 class SavesWhat(WrappedLabel):
@@ -18,19 +18,15 @@ class SavesWhat(WrappedLabel):
 
     Parameters
     ----------
-    controller
-        Of the tab.
     objects
         What follows the layers.
     to_save
         Returns the layer and a name for its file, or raises an InputError.
     """
 
-    def __init__(
-        self, controller: Any, objects: ObjectWatch, to_save: Callable[[], tuple[Any, str]]
-    ) -> None:
+    def __init__(self, objects: ObjectWatch, to_save: Callable[[], tuple[Any, str]]) -> None:
         super().__init__()
-        self._controller, self._objects, self._to_save = controller, objects, to_save
+        self._objects, self._to_save = objects, to_save
         objects.changed.connect(self.refresh)
 
     def refresh(self) -> None:
@@ -44,12 +40,10 @@ class SavesWhat(WrappedLabel):
         self.setVisible(True)
 
     def _describe(self, layer: Any) -> str:
-        title, shown = f"“{layer.name}”", self._controller.shown
         if store_of(layer) is not None:
-            on_disk = shown is not None and shown.on_disk and shown.layer == layer
-            return f"{title}, {shown.segmentation.result.text}" if on_disk else title
-        count = self._objects.count(layer)
-        if count is None:
-            return title
-        kind = "classes" if classes.shows(layer) == "classes" else "instances"
-        return f"{title}, {count_text(count, kind)}"
+            found = found_in(layer)
+        else:
+            count = self._objects.count(layer)
+            kind = "classes" if classes.shows(layer) == "classes" else "instances"
+            found = "" if count is None else count_text(count, kind)
+        return f"“{layer.name}”, {found}" if found else f"“{layer.name}”"

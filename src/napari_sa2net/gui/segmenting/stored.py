@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 STORE = "store"
 """Key of a result's note under which its folder stands."""
 
+FOUND = "found"
+"""Key of a result's note under which stands how many objects it has, once it is complete."""
+
 FILE_FILTER = ";;".join(("OME-Zarr (*.ome.zarr *.zarr)", *MEASURES_FILTER))
 """For a file dialog."""
 
@@ -83,6 +86,11 @@ def store_of(layer: Any) -> Path | None:
     """Return the folder that ``layer`` shows; None if it is no result on the disk."""
     store = (note_of(layer) or {}).get(STORE)
     return Path(store) if store and isinstance(layer, Labels) and layer.multiscale else None
+
+
+def found_in(layer: Any) -> str:
+    """Return how many objects a result on the disk has, in words; empty if that is not known."""
+    return str((note_of(layer) or {}).get(FOUND, ""))
 
 
 def show_store(

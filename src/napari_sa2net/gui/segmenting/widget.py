@@ -100,7 +100,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.too_large = QLabel(large.ONLY_LABELS)
         objects = objects_of(viewer)
         self.acts_on = ActsOn(objects)
-        self.saves = SavesWhat(controller, objects, self._to_save)
+        self.saves = SavesWhat(objects, self._to_save)
         self.objects = ObjectsPanel(
             viewer, objects, lambda: controller.writer.at_hand(viewer, self.image.layer)
         )
