@@ -24,7 +24,7 @@ from ..engine.measuring.rois import write_rois
 from ..engine.measuring.table import measure, write_table
 from . import classes
 from .jobs.state import count_text
-from .layers import KIND, NOTE, LayerImage, is_result, made_by, read_image, source_layers
+from .layers import KIND, NOTE, is_result, made_by, read_image, source_layers
 from .objects import is_linked
 from .saving import SaveJob, axes_of, read_result
 
@@ -41,7 +41,7 @@ class Measured:
     sizes: dict[str, float]
 
 
-def read_objects(viewer: Any, layer: Any, image: LayerImage | None = None) -> Measured:
+def read_objects(viewer: Any, layer: Any) -> Measured:
     """Copy from a Labels layer what can be told of its objects, and of the image below it.
 
     Parameters
@@ -50,8 +50,6 @@ def read_objects(viewer: Any, layer: Any, image: LayerImage | None = None) -> Me
         With the image layer that the labels were made from, if it is still there.
     layer
         The labels; a person's edits count.
-    image
-        What was segmented, where that is known; else the image layer is read.
 
     Raises
     ------
@@ -60,7 +58,7 @@ def read_objects(viewer: Any, layer: Any, image: LayerImage | None = None) -> Me
     """
     job = read_result(layer)
     objects = objects_in(layer, job)
-    return Measured(objects, _channels(viewer, layer, image, objects), job.sizes)
+    return Measured(objects, _channels(viewer, layer, objects), job.sizes)
 
 
 def objects_in(layer: Any, job: SaveJob) -> Objects:
@@ -128,23 +126,21 @@ def save_objects(measured: Measured, path: Path) -> Path:
     return run(write_rois(path, objects))
 
 
-def _channels(
-    viewer: Any, layer: Any, image: LayerImage | None, objects: Objects
-) -> Channels | None:
+def _channels(viewer: Any, layer: Any, objects: Objects) -> Channels | None:
     """Return the channels of the image that the labels lie on; None if it cannot be told."""
-    region = None
-    if image is None:
-        sources, made = source_layers(viewer, layer), made_by(layer)
-        axes, region = axes_of(layer), made.get("region")
-        try:
-            image = read_image(sources)
-            if axes:  # as they were when it was segmented, not guessed again
-                image = image.with_axes("C" * image.stacked + axes + "C" * image.rgb)
-        except SA2NetError:
-            return None
-    data = image.data if not isinstance(image.data, np.ndarray) else np.array(image.data)
-    names = image.names if image.stacked else ()
-    channels = channels_of(data, image.axes, rgb=image.rgb, names=names, region=region)
+    axes, made = axes_of(layer), made_by(layer)
+    try:
+        image = read_image(source_layers(viewer, layer))
+        if axes:  # as they were when it was segmented, not guessed again
+            image = image.with_axes("C" * image.stacked + axes + "C" * image.rgb)
+    except SA2NetError:
+        return None
+    coarser = (image.level(number) for number in range(1, len(image.levels) + 1))
+    factors = list(made.get("factors", ()))
+    found = next((one for one in (image, *coarser) if list(one.factors) == factors), image)
+    data = found.data if not isinstance(found.data, np.ndarray) else np.array(found.data)
+    names = found.names if found.stacked else ()
+    channels = channels_of(data, found.axes, rgb=found.rgb, names=names, region=made.get("region"))
     return channels if channels.shape == objects.labels.shape else None
 
 

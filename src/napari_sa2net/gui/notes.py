@@ -75,6 +75,7 @@ def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) 
         "kind": kind,
         "axes": image.layer_axes,
         "told_sizes": image.told_sizes,
+        "factors": image.factors,
         "name": name,
         **more,
     }

@@ -76,8 +76,10 @@ class ObjectWatch(QObject):  # type: ignore[misc]
         self.look(layer)
 
     def separate(self, layer: Any) -> int:
-        """Make every piece of an object of its own; return how many are new."""
-        new = separate_pieces(layer, Census(layer))
+        """Make every piece an object of its own; return how many are new."""
+        self.look(layer)
+        census = self._found.get(unwrap(layer))
+        new = 0 if census is None else separate_pieces(layer, census)
         self.look(layer)
         return new
 

@@ -6,6 +6,7 @@ planes are compared by their checksums, and only those that changed are looked a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 
 from ..engine.errors import InputError
@@ -53,10 +54,10 @@ class Census:
     def __init__(self, layer: Any) -> None:
         letters = str(made_by(layer)["axes"])
         self._layer = layer
-        self._sides = letters.index("Y"), letters.index("X")
+        self.sides = letters.index("Y"), letters.index("X")
         others = [letter for letter in letters if letter not in "YX"]
         through_z = classes.shows(layer) == "objects" and is_linked(layer, "z") and "Z" in others
-        self._depth = others.index("Z") if through_z else None
+        self.depth = others.index("Z") if through_z else None
         self._objects = classes.shows(layer) == "objects"
         self._planes: dict[Index, _Plane] = {}
         self._touching: dict[Index, NDArray[np.int64]] = {}
@@ -72,7 +73,7 @@ class Census:
 
     def steps(self) -> Generator[None, None, None]:
         """Look at the planes that have changed, one after the other."""
-        planes = np.moveaxis(self._layer.data, self._sides, (-2, -1))
+        planes = np.moveaxis(self._layer.data, self.sides, (-2, -1))
         written = written_to(self._layer)
         indices = list(np.ndindex(planes.shape[:-2]))
         changed: list[Index] = []
@@ -81,13 +82,13 @@ class Census:
             if before is None or before.checksum != mark:
                 # What a model made is in one piece, through linked planes too.
                 ours = written is not None and mark == written.planes[index]
-                whole = not self._objects or (ours and self._depth is None)
+                whole = not self._objects or (ours and self.depth is None)
                 self._planes[index] = _look(planes[index], mark, whole)
                 changed.append(index)
             yield
         if not changed:
             return
-        if self._depth is not None:
+        if self.depth is not None:
             yield from self._link(planes, changed)
         self.pieces = self._count()
 
@@ -101,26 +102,30 @@ class Census:
 
     def _link(self, planes: NDArray[Any], changed: list[Index]) -> Generator[None, None, None]:
         """Find which pieces of planes and the next along Z lie on each other."""
-        depth = self._depth or 0
+        depth = self.depth or 0
         below = {_moved(index, depth, -1) for index in changed}
-        for index in sorted((below | set(changed)) & self._planes.keys()):
+        last: tuple[Index, NDArray[Any]] | None = None
+        # Through Z first, so that the pieces of a plane serve for both of its neighbours.
+        upwards = sorted(below | set(changed), key=lambda i: (i[:depth], i[depth + 1 :], i[depth]))
+        for index in upwards:
             above = _moved(index, depth, 1)
-            if above in self._planes:
-                one, other = planes[index], planes[above]
-                both = (one == other) & (one != 0)
-                pairs = np.stack([connected(plane)[0][both] for plane in (one, other)])
-                self._touching[index] = np.unique(pairs, axis=1).astype(np.int64)
+            if index in self._planes and above in self._planes:
+                here = last[1] if last and last[0] == index else connected(planes[index])[0]
+                there = connected(planes[above])[0]
+                both = (planes[index] == planes[above]) & (planes[index] != 0)
+                self._touching[index] = _pairs(here[both], there[both])
+                last = above, there
             yield
 
     def _count(self) -> dict[int, int]:
         """Count the pieces of each object, where it is in several."""
-        if self._depth is None:
+        if self.depth is None:
             found: dict[int, int] = {}
             for plane in self._planes.values():
                 for number, count in zip(*np.unique(plane.pieces, return_counts=True), strict=True):
                     found[int(number)] = max(found.get(int(number), 1), int(count))
             return {number: count for number, count in sorted(found.items()) if count > 1}
-        return self._count_solids(self._depth)
+        return self._count_solids(self.depth)
 
     def _count_solids(self, depth: int) -> dict[int, int]:
         indices = sorted(self._planes)
@@ -199,18 +204,24 @@ def write_table(layer: Any, census: Census) -> bool:
 
 
 def separate_pieces(layer: Any, census: Census) -> int:
-    """Make every piece of an object of ``layer`` an object of its own; return how many.
+    """Make every piece of an object of ``layer`` an object of its own; return how many are new.
 
-    One press of Ctrl+Z takes it back.
+    The census must be up to date. One press of Ctrl+Z takes it back.
 
     Raises
     ------
     InputError
         If the pixels of the layer cannot hold as many numbers.
     """
-    planes = np.moveaxis(layer.data, census._sides, (-2, -1))
-    order = [axis for axis in range(layer.ndim) if axis not in census._sides] + list(census._sides)
-    first, depth = int(layer.data.max(initial=0)) + 1, census._depth
+    planes = np.moveaxis(layer.data, census.sides, (-2, -1))
+    order = [axis for axis in range(layer.ndim) if axis not in census.sides] + list(census.sides)
+    first, depth = int(layer.data.max(initial=0)) + 1, census.depth
+    most = sum(census.pieces.values()) * math.prod(planes.shape[:-2])
+    if first + most > np.iinfo(layer.data.dtype).max:
+        raise InputError(
+            f"The pixels of “{layer.name}” cannot hold more numbers: right click on it, Convert "
+            "data type, int32."
+        )
     new: dict[int, tuple[int, int]] = {}
     with layer.block_history():
         for index in np.ndindex(planes.shape[:-2]):
@@ -219,16 +230,14 @@ def separate_pieces(layer: Any, census: Census) -> int:
             place: tuple[Any, ...] = index
             if depth is not None:
                 place = (*index[:depth], slice(None), *index[depth + 1 :])
-            part, found = separate(planes[place], first + len(new))
-            if first + len(new) + len(found) > np.iinfo(layer.data.dtype).max:
-                raise InputError(
-                    f"“{layer.name}” has no more numbers to give: right click on it, Convert data "
-                    "type, int32."
-                )
-            for number in found:
-                at = np.nonzero(part == number)
-                _write(layer, place, at, order, number)
-            new.update(found)
+            inside = np.isin(planes[place], list(census.pieces))
+            for box in ndimage.find_objects(inside.astype(np.uint8)):
+                part = np.where(inside[box], planes[place][box], 0)
+                part, found = separate(part, first + len(new))
+                for number in found:
+                    own = zip(np.nonzero(part == number), box, strict=True)
+                    _write(layer, place, [n + side.start for n, side in own], order, number)
+                new.update(found)
     classes.inherit(layer, {number: old for number, (old, _) in new.items()})
     return len(new)
 
@@ -285,6 +294,14 @@ def _look(plane: NDArray[Any], mark: int, whole: bool) -> _Plane:
         numbers, areas = np.unique(plane[plane != 0], return_counts=True)
     pieces = numbers if whole else connected(plane)[1][1:]
     return _Plane(mark, *(found.astype(np.int64) for found in (numbers, areas, pieces)))
+
+
+def _pairs(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.int64]:
+    """Return which values of two lists stand at one place, each pair once."""
+    base = int(other.max(initial=0)) + 1
+    codes = one.astype(np.int64) * base + other
+    runs = codes[np.flatnonzero(np.diff(codes, prepend=-1))]  # far fewer to sort
+    return np.stack(np.divmod(np.unique(runs), base))
 
 
 def _moved(index: Index, axis: int, by: int) -> Index:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ..engine.errors import InputError
 from . import classes
 from .object_watch import ObjectWatch
 from .objects import is_counted, pieces_text
@@ -17,6 +19,8 @@ from .wrapping import WrappedLabel
 class ObjectsPanel(QWidget):  # type: ignore[misc]
     """Shows the class of the object at hand and what is in several pieces; hidden without either.
 
+    ``failed`` carries what a person should read instead.
+
     Parameters
     ----------
     viewer
@@ -26,6 +30,8 @@ class ObjectsPanel(QWidget):  # type: ignore[misc]
     choose
         Returns the labels to speak of; None if there are none.
     """
+
+    failed = Signal(object)
 
     def __init__(self, viewer: Any, objects: ObjectWatch, choose: Callable[[], Any]) -> None:
         super().__init__()
@@ -106,5 +112,9 @@ class ObjectsPanel(QWidget):  # type: ignore[misc]
             self._objects.give_class(layer, number, int(self.classes.currentData()))
 
     def _on_separate(self) -> None:
-        if self._layer is not None:
+        if self._layer is None:
+            return
+        try:
             self._objects.separate(self._layer)
+        except InputError as error:
+            self.failed.emit(error)

@@ -199,9 +199,7 @@ class Writer:
 
         return max(found, key=rank, default=None)
 
-    def saving(
-        self, viewer: Any, shown: Shown | None, layer: Any, path: Path
-    ) -> Callable[[], saving.Saved]:
+    def saving(self, viewer: Any, layer: Any, path: Path) -> Callable[[], saving.Saved]:
         """Copy ``layer`` now; the function returned writes the copy, in any thread.
 
         What is written goes by the ending of ``path``: the layer itself, or of labels their
@@ -212,9 +210,7 @@ class Writer:
             found = stored.found_in(layer)
             return lambda: saving.Saved(stored.keep_store(store, path), title, found)
         if path.suffix.lower() in measuring.ENDINGS:
-            # A layer may come in the proxy that napari gives to plugins: equal, not identical.
-            image = shown.target.image if shown is not None and shown.layer == layer else None
-            measured = measuring.read_objects(viewer, layer, image)
+            measured = measuring.read_objects(viewer, layer)
             return lambda: saving.Saved(
                 measuring.save_objects(measured, path),
                 title,

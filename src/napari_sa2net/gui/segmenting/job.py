@@ -192,7 +192,7 @@ class SegmentController(JobHost):
             self._measure_large(layer, path)
             return
         try:
-            write = self.writer.saving(self._viewer(), self.shown, layer, path)
+            write = self.writer.saving(self._viewer(), layer, path)
         except Exception as error:
             self.fail(error)
             return
@@ -210,7 +210,8 @@ class SegmentController(JobHost):
 
     def _measure_large(self, layer: Any, path: Path) -> None:
         """Measure or outline the objects of a result on the disk, into a file."""
-        stored, kind = self._stored.get(store_of(layer)), measure_of(path)
+        store, kind = store_of(layer), measure_of(path)
+        stored = None if store is None else self._stored.get(store)
         if kind is None or stored is None:
             text = (
                 f"The settings that made “{layer.name}” are no longer known. Press Segment with "

@@ -178,6 +178,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.model.download.connect(self._on_download)
         self.model.import_file.connect(self._on_import)
         self.labelling.changed.connect(self._on_labelling)
+        self.objects.failed.connect(self.controller.fail)
         self.preview.clicked.connect(lambda _: self._run(preview=True))
         self.segment.clicked.connect(lambda _: self._run(preview=False))
         self.cancel.clicked.connect(lambda _: self.controller.cancel())

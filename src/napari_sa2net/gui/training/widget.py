@@ -155,6 +155,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.scale.changed.connect(self._look)
         self.annotate.made.connect(self.chosen.take)
         self.annotate.failed.connect(controller.fail)
+        self.objects.failed.connect(controller.fail)
         self.settings.changed.connect(self._summarise)
         self.pairs.changed.connect(self._summarise)
         self.pairs.changed.connect(self.annotate.offer_classes)
