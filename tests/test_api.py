@@ -416,3 +416,15 @@ def test_many_files_are_segmented_once(tiny_model: Any, tmp_path: Path) -> None:
     assert api.segment_files([path], out, tiny_model, "cpu").skipped == (path,)
     again = api.segment_files(path, out, tiny_model, "cpu", min_size=99)
     assert [file for file, reason in again.failed if "min_size 15" in reason] == [path]
+
+
+def test_labels_that_were_edited_are_measured_as_what_they_are(tiny_model: Any) -> None:
+    result = api.segment(np.zeros((64, 64), np.uint8), tiny_model)
+    result.labels[...] = 0
+    result.labels[5:9, 5:9] = 70
+    result.labels[20:30, 20:30] = 71
+    result.labels[25, 20:30] = 0
+    table = api.measure(result)
+    assert table["index"].tolist() == [70, 71, 71]
+    assert table["piece"].tolist() == [1, 1, 2]
+    assert list(table["class_name"]) == ["nucleus"] * 3
