@@ -162,8 +162,10 @@ def is_counted(layer: Any) -> bool:
     plain = isinstance(layer, Labels) and not layer.multiscale
     if not plain or not isinstance(layer.data, np.ndarray):
         return False
-    made = made_by(layer).get("kind") == "labels"
-    return made and (classes.shows(layer) == "objects" or is_result(layer))
+    made = made_by(layer)
+    if made.get("kind") != "labels" or len(made["axes"]) != layer.data.ndim:
+        return False
+    return classes.shows(layer) == "objects" or is_result(layer)
 
 
 def is_linked(layer: Any, axis: str) -> bool:
