@@ -436,3 +436,15 @@ def test_no_file_of_another_kind_is_replaced(
     with pytest.raises(InputError, match="is no model of napari-sa2net, so it is not replaced"):
         calls[call]()
     assert path.read_bytes() == b"another program's"
+
+
+def test_labels_that_were_edited_are_measured_as_what_they_are(tiny_model: Any) -> None:
+    result = api.segment(np.zeros((64, 64), np.uint8), tiny_model)
+    result.labels[...] = 0
+    result.labels[5:9, 5:9] = 70
+    result.labels[20:30, 20:30] = 71
+    result.labels[25, 20:30] = 0
+    table = api.measure(result)
+    assert table["index"].tolist() == [70, 71, 71]
+    assert table["piece"].tolist() == [1, 1, 2]
+    assert list(table["class_name"]) == ["nucleus"] * 3

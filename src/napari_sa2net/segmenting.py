@@ -25,6 +25,7 @@ from .engine.files import ImageFile, read_image
 from .engine.image_file import file_options
 from .engine.inference import Segmentation
 from .engine.measuring.objects import channels_of, objects_of
+from .engine.measuring.pieces import pieces_apart
 from .engine.measuring.table import Table
 from .engine.measuring.table import measure as measuring_steps
 from .engine.options import resolve_options
@@ -301,7 +302,8 @@ def measure(result: Segmentation, image: Any = None) -> Table:
     Parameters
     ----------
     result
-        As :func:`segment` returned it.
+        As :func:`segment` returned it; its labels may have been edited since. An object in
+        several pieces has a row for each.
     image
         What was segmented, to measure the intensity of its channels: an array with the axes
         that ``segment`` was given, an ``ImageFile``, or a path, which also tells the pixel size.
@@ -344,4 +346,5 @@ def measure(result: Segmentation, image: Any = None) -> Table:
             region=options.region,
             position=options.position,
         )
-    return drive(measuring_steps(objects_of(result), channels, sizes), "", False, None)
+    objects = pieces_apart(objects_of(result, edited=True))
+    return drive(measuring_steps(objects, channels, sizes), "", False, None)

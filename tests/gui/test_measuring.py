@@ -40,7 +40,7 @@ def scene(**settings: Any) -> tuple[Any, Any, Any]:
 
 def test_a_table_is_saved_with_the_intensities_of_the_image(tmp_path: Path) -> None:
     viewer, _, labels = scene(link="z")
-    path = Writer().saving(viewer, None, labels, tmp_path / "t.csv")()
+    path = Writer().saving(viewer, labels, tmp_path / "t.csv")().path
     rows = rows_of(path)
     assert [row["index"] for row in rows] == ["1", "2"]
     assert [float(row["volume_um3"]) for row in rows] == [16, 2]
@@ -52,7 +52,7 @@ def test_edits_count_and_unlinked_planes_have_rows_of_their_own(tmp_path: Path) 
     viewer, image, labels = scene(link="none")
     labels.data[1, 15:18, 20:24] = 9
     viewer.layers.remove(image)
-    rows = rows_of(Writer().saving(viewer, None, labels, tmp_path / "t.csv")())
+    rows = rows_of(Writer().saving(viewer, labels, tmp_path / "t.csv")().path)
     assert [(row["z"], row["index"]) for row in rows] == [
         ("0", "1"), ("0", "2"), ("1", "1"), ("1", "9")]  # fmt: skip
     assert not [name for name in rows[0] if name.startswith("intensity")]
@@ -62,7 +62,7 @@ def test_edits_count_and_unlinked_planes_have_rows_of_their_own(tmp_path: Path) 
 
 def test_outlines_are_saved(tmp_path: Path) -> None:
     viewer, _, labels = scene()
-    path = Writer().saving(viewer, None, labels, tmp_path / "o.geojson")()
+    path = Writer().saving(viewer, labels, tmp_path / "o.geojson")().path
     features = json.loads(path.read_text(encoding="utf-8"))["features"]
     assert [feature["geometry"]["plane"]["z"] for feature in features] == [0, 0, 1]
 
@@ -70,7 +70,7 @@ def test_outlines_are_saved(tmp_path: Path) -> None:
 def test_only_labels_can_be_measured(tmp_path: Path) -> None:
     viewer, image, _ = scene()
     with pytest.raises(InputError, match="select a Labels layer"):
-        Writer().saving(viewer, None, image, tmp_path / "t.csv")
+        Writer().saving(viewer, image, tmp_path / "t.csv")
 
 
 def test_the_window_saves_measurements_of_what_it_shows(
@@ -81,7 +81,7 @@ def test_the_window_saves_measurements_of_what_it_shows(
     viewer.add_image(data, name="image", axis_labels=("c", "y", "x"))
     widget.segment.segment.click()
     qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=20_000)
-    layer, _ = widget.controller.writer.to_save(viewer, widget.controller.shown)
+    layer, _ = widget.controller.writer.to_save(viewer, widget.segment.image.layer)
     widget.controller.save(layer, tmp_path / "t.csv")
     qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=20_000)
     rows = rows_of(tmp_path / "t.csv")

@@ -124,7 +124,7 @@ def test_results_are_saved_and_measured_with_it(viewer: ViewerModel, tmp_path: P
     layer = viewer.add_labels(labels, metadata={"napari-sa2net": note})
     saved = save_result(read_result(layer), tmp_path / "labels.tif")
     assert read_file(saved).calibration == pytest.approx({"Z": 2.0, "Y": 0.65, "X": 0.65})
-    save_objects(read_objects(viewer, layer, None, ()), tmp_path / "table.csv")
+    save_objects(read_objects(viewer, layer), tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert float(row["area_um2"]) == pytest.approx(30 * 0.65**2)

@@ -36,6 +36,12 @@ __all__ = [
 NOTE = "napari-sa2net"
 """Key of a layer's ``metadata`` under which a result's note stands."""
 
+KIND = "annotation"
+"""Key in the note of a layer that is painted in, under which its meaning stands."""
+
+PREDICTION = "prediction"
+"""Key in the note of a correction under which the note of the labels stands that it is of."""
+
 STACK_IN_MEMORY = 2**28
 """Bytes up to which several numpy layers are stacked by copying; above, lazily."""
 
@@ -61,6 +67,8 @@ class LayerImage:
     names: tuple[str, ...]
     source_id: str = ""
     """napari's own id of the (first) layer, so that renaming it does not lose its results."""
+    source_ids: tuple[str, ...] = ()
+    """Of all layers."""
     pixel_size_yx: tuple[float, float] | None = None
     """Micrometres; None when the layer's units are no lengths."""
     told: Mapping[str, float] = field(default_factory=dict)
@@ -277,6 +285,7 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
         name=str(first.name),
         names=tuple(str(layer.name) for layer in chosen),
         source_id=layer_id(first),
+        source_ids=tuple(map(layer_id, chosen)),
         stacked=len(chosen) > 1,
         levels=levels,
         file_notes=told_notes(first, tuple(_pixels(first).shape)),
@@ -363,15 +372,60 @@ def is_result(layer: Any) -> bool:
     return "source" in (note_of(layer) or {})
 
 
+def is_ours(layer: Any) -> bool:
+    """Return whether ``layer`` is a result, a correction or a painting, and no tool."""
+    return is_result(layer) or isinstance((note_of(layer) or {}).get(KIND), dict)
+
+
+def made_by(layer: Any) -> dict[str, Any]:
+    """Return the note of the run that made the pixels of ``layer``; empty if none did.
+
+    That of a correction is the one of the labels that it is a copy of.
+    """
+    note = note_of(layer) or {}
+    found = note.get(PREDICTION, note) if "source" not in note else note
+    return found if isinstance(found, dict) and "source" in found else {}
+
+
+def lies_on(layer: Any, ids: Sequence[str], name: str) -> bool:
+    """Return whether a result, correction or painting is of the image of these layers.
+
+    Parameters
+    ----------
+    layer
+        Of any kind.
+    ids
+        Of the layers of the image (:func:`layer_id`).
+    name
+        Of the first.
+    """
+    made, table = made_by(layer), (note_of(layer) or {}).get(KIND)
+    marks = [made] if made else []
+    if isinstance(table, dict):
+        marks.append({"source": table.get("image"), "source_id": table.get("image_id")})
+    if set(ids) & set(made.get("source_ids", ())):
+        return True
+    return any(comes_from(mark, next(iter(ids), ""), name) for mark in marks)
+
+
+def source_layers(viewer: ViewerModel, layer: Any) -> list[Layer]:
+    """Return the layers that ``layer`` was made from, as far as they are still there.
+
+    They are several where layers were the channels of one image.
+    """
+    here = list(viewer.layers)
+    images = [other for other in here if isinstance(other, Image) and not is_result(other)]
+    ids = made_by(layer).get("source_ids", ())
+    found = [other for other in images if layer_id(other) in ids]
+    return (
+        found
+        or [other for other in images if lies_on(layer, [layer_id(other)], str(other.name))][:1]
+    )
+
+
 def source_layer(viewer: ViewerModel, layer: Any) -> Layer | None:
-    """Return the layer that the result ``layer`` was made from, None if it is gone."""
-    note = note_of(layer)
-    if note is None:
-        return None
-    for other in viewer.layers:
-        if not is_result(other) and comes_from(note, layer_id(other), str(other.name)):
-            return other
-    return None
+    """Return the first of :func:`source_layers`, None if they are gone."""
+    return next(iter(source_layers(viewer, layer)), None)
 
 
 def comes_from(note: dict[str, Any], source_id: str, name: str) -> bool:

@@ -20,10 +20,14 @@ from ..engine.events import run
 from ..engine.folders import expanded
 from ..engine.measuring.geojson import write_geojson
 from ..engine.measuring.objects import Channels, Objects, channels_of
+from ..engine.measuring.pieces import pieces_apart
 from ..engine.measuring.rois import write_rois
 from ..engine.measuring.table import measure, write_table
-from .layers import LayerImage, note_of, read_image, source_layer
-from .saving import read_result
+from . import classes
+from .jobs.state import count_text
+from .layers import KIND, NOTE, is_result, made_by, read_image, source_layer, source_layers
+from .objects import is_linked
+from .saving import SaveJob, axes_of, read_result
 
 ENDINGS = (".csv", ".geojson", ".zip")
 """Of a table of measurements, of outlines for QuPath, of outlines for ImageJ."""
@@ -38,10 +42,8 @@ class Measured:
     sizes: dict[str, float]
 
 
-def read_objects(
-    viewer: Any, layer: Any, image: LayerImage | None, classes: Sequence[ClassInfo]
-) -> Measured:
-    """Copy from a Labels layer what can be told of its objects.
+def read_objects(viewer: Any, layer: Any) -> Measured:
+    """Copy from a Labels layer what can be told of its objects, and of the image below it.
 
     Parameters
     ----------
@@ -49,10 +51,23 @@ def read_objects(
         With the image layer that the labels were made from, if it is still there.
     layer
         The labels; a person's edits count.
-    image
-        What was segmented, where that is known; else the image layer is read.
-    classes
-        Of the model, background first, where they are known.
+
+    Raises
+    ------
+    InputError
+        If it is no Labels layer.
+    """
+    job = read_result(layer)
+    objects = objects_in(layer, job)
+    channels = _channels(viewer, layer, objects)
+    if channels is not None:
+        count = max(channels.in_imagej, _layers_of_file(viewer, source_layer(viewer, layer)))
+        objects = replace(objects, channels=count)
+    return Measured(objects, channels, job.sizes)
+
+
+def objects_in(layer: Any, job: SaveJob) -> Objects:
+    """Return what the numbers of a Labels layer, copied to ``job``, stand for.
 
     Raises
     ------
@@ -61,31 +76,39 @@ def read_objects(
     """
     if not isinstance(layer, Labels):
         raise InputError(f"“{layer.name}” has no objects to measure: select a Labels layer.")
-    job = read_result(layer)
-    note = note_of(layer) or {}
-    regions, region = note.get("result") == "classes", note.get("region")
-    labelling = note.get("settings", {}).get("labelling", {})
-    features = layer.features
-    class_of: dict[int, int] = {}
-    if regions:
-        class_of = {n: n for n in range(1, len(classes))}
-    elif {"index", "class"} <= set(features):
-        rows = zip(features["index"], features["class"], strict=True)
-        class_of = {int(index): int(number) for index, number in rows}
-    objects = Objects(
-        job.data,
+    meaning, labels = classes.shows(layer), job.data
+    objects = meaning == "objects"
+    if meaning == "strokes" and layer.metadata[NOTE][KIND]["of"] == "instances":
+        labels, objects = np.where(labels == 1, 0, labels), True  # 1 is background
+    numbers = np.unique(labels[labels != 0]).tolist()
+    infos = classes.classes_of(layer)
+    class_of = {number: classes.class_of(layer, number) for number in numbers}
+    if meaning and not objects and not is_result(layer):
+        infos, class_of = _painted(layer, numbers)
+    region = made_by(layer).get("region")
+    return Objects(
+        labels,
         job.axes,
-        tuple(classes),
+        infos,
         class_of,
-        through_z=not regions and labelling.get("link") == "z",
-        regions=regions,
-        origin=tuple(region[:2]) if region else (0, 0),
+        through_z=meaning == "objects" and is_linked(layer, "z"),
+        regions=not objects and bool(meaning),
+        origin=(region[0], region[1]) if region else (0, 0),
     )
-    channels = _channels(viewer, layer, image, objects)
-    if channels is not None:
-        count = max(channels.in_imagej, _layers_of_file(viewer, source_layer(viewer, layer)))
-        objects = replace(objects, channels=count)
-    return Measured(objects, channels, job.sizes)
+
+
+def objects_text(objects: Objects) -> str:
+    """Say how many objects, or classes, labels have, and which are in several pieces."""
+    count = len(np.unique(objects.labels[objects.labels != 0]))
+    return count_text(count, "classes" if objects.regions else "instances")
+
+
+def pieces_in(objects: Objects) -> dict[int, int]:
+    """Return how many pieces an object is in, of those in several."""
+    found: dict[int, int] = {}
+    for number, piece in pieces_apart(objects).piece_of.values():
+        found[number] = max(found.get(number, 1), piece)
+    return dict(sorted(found.items()))
 
 
 def _layers_of_file(viewer: Any, source: Any) -> int:
@@ -106,39 +129,52 @@ def _layers_of_file(viewer: Any, source: Any) -> int:
 def save_objects(measured: Measured, path: Path) -> Path:
     """Write the measurements or the outlines, as the ending of ``path`` says.
 
+    What is in several pieces has a row or an outline for each of them.
+
     Raises
     ------
     SA2NetError
         If the file cannot be written, or a package is missing for it.
     """
     path = expanded(path)
-    ending = path.suffix.lower()
+    ending, objects = path.suffix.lower(), pieces_apart(measured.objects)
     if ending == ".csv":
-        table = run(measure(measured.objects, measured.channels, measured.sizes))
+        table = run(measure(objects, measured.channels, measured.sizes))
         return write_table(path, table)
     if ending == ".geojson":
-        return run(write_geojson(path, measured.objects))
-    return run(write_rois(path, measured.objects))
+        return run(write_geojson(path, objects))
+    return run(write_rois(path, objects))
 
 
-def _channels(
-    viewer: Any, layer: Any, image: LayerImage | None, objects: Objects
-) -> Channels | None:
+def _channels(viewer: Any, layer: Any, objects: Objects) -> Channels | None:
     """Return the channels of the image that the labels lie on; None if it cannot be told."""
-    region = None
-    if image is None:
-        source = source_layer(viewer, layer)
-        if source is None:
-            return None
-        note = note_of(layer) or {}
-        axes, region = str(note.get("axes", "")), note.get("region")
-        try:
-            image = read_image(source)
-            if axes:  # as they were when it was segmented, not guessed again
-                image = image.with_axes(axes + "C" * image.rgb)
-        except SA2NetError:
-            return None
-    data = image.data if not isinstance(image.data, np.ndarray) else np.array(image.data)
-    names = image.names if image.stacked else ()
-    channels = channels_of(data, image.axes, rgb=image.rgb, names=names, region=region)
+    axes, made = axes_of(layer), made_by(layer)
+    try:
+        image = read_image(source_layers(viewer, layer))
+        if axes:  # as they were when it was segmented, not guessed again
+            image = image.with_axes("C" * image.stacked + axes + "C" * image.rgb)
+    except SA2NetError:
+        return None
+    coarser = (image.level(number) for number in range(1, len(image.levels) + 1))
+    factors = list(made.get("factors", ()))
+    found = next((one for one in (image, *coarser) if list(one.factors) == factors), image)
+    data = found.data if not isinstance(found.data, np.ndarray) else np.array(found.data)
+    names = found.names if found.stacked else ()
+    channels = channels_of(data, found.axes, rgb=found.rgb, names=names, region=made.get("region"))
     return channels if channels.shape == objects.labels.shape else None
+
+
+def _painted(layer: Any, numbers: Sequence[int]) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
+    """Return the classes of a painting, as its table names them, and that of each number."""
+    features = layer.features
+    names: dict[int, str] = {}
+    column = "class_name" if "class_name" in features else "class"
+    if {"index", column} <= set(features):
+        names = dict(zip(features["index"].tolist(), map(str, features[column]), strict=True))
+    infos = [ClassInfo("background")]
+    for number in numbers:
+        colour = layer.get_color(number)
+        parts = (0.5, 0.5, 0.5) if colour is None else colour[:3]
+        code = "#" + bytes(round(255 * float(part)) for part in parts).hex()
+        infos.append(ClassInfo(names.get(number, ""), code))
+    return tuple(infos), {number: place for place, number in enumerate(numbers, start=1)}

@@ -44,8 +44,25 @@ class Written:
     layer: Any
     created: bool
     """Whether the layer is new."""
-    message: str = ""
-    """Something to show, empty if there is nothing to say."""
+    beneath: Any = None
+    """A layer of a person's work in sight, so that this one is better not seen; or None."""
+    kept: Any = None
+    """The layer of an earlier run that a person has edited, so that this one is new; or None."""
+
+    @property
+    def message(self) -> str:
+        """Something to show, empty if there is nothing to say."""
+        if self.beneath is not None and not self.layer.visible:
+            return (
+                f"You have edited “{self.beneath.name}”, so it stays on top as it is. The new "
+                f"result is in “{self.layer.name}” below it, hidden: click its eye to see it."
+            )
+        if self.kept is not None:
+            return (
+                f"You have edited “{self.kept.name}”, so it was left as it is; the new result is "
+                f"in “{self.layer.name}”."
+            )
+        return ""
 
 
 def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) -> dict[str, Any]:
@@ -54,9 +71,11 @@ def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) 
         **asdict(note),
         "source": image.name,
         "source_id": image.source_id,
+        "source_ids": image.source_ids,
         "kind": kind,
         "axes": image.layer_axes,
         "told_sizes": image.told_sizes,
+        "factors": image.factors,
         "name": name,
         **more,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..engine.errors import InputError
 from ..engine.files import write_image, write_labels
 from ..engine.folders import expanded
 from ..engine.image_file import fitting
-from .layers import LayerImage, guess_layer_axes, note_of
+from .layers import KIND, LayerImage, guess_layer_axes, made_by, note_of
 from .transforms import Transform, pixel_size
 
 MEASURES_FILTER = (
@@ -51,6 +51,30 @@ class SaveJob:
     """Size of a step along Z, Y and X in micrometres, where it is known."""
     name: str
     labels: bool
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written."""
+
+    path: Path
+    title: str
+    """Of the layer."""
+    found: str = ""
+    """What is in it, as "3 objects"; empty where nobody has counted."""
+    pieces: Mapping[int, int] = field(default_factory=dict)
+    """How many pieces an object is in, of those in several."""
+
+    @property
+    def text(self) -> str:
+        """Say so to a person."""
+        what = f"{self.title}, {self.found}" if self.found else self.title
+        return f"Saved {self.path}: {what}."
+
+
+def zarr_name(name: str) -> str:
+    """Return the name for a result on the disk."""
+    return name.replace(".ome.tif", ".ome.zarr")
 
 
 def default_name(layer: Any) -> str:
@@ -98,9 +122,10 @@ def read_result(layer: Any) -> SaveJob:
             f"{getattr(layer, 'name', layer)} is no result: choose a Labels layer or a map."
         )
     data = layer.data[0] if layer.multiscale else layer.data
-    axes = _axes(layer)
+    axes = axes_of(layer)
     transform = Transform.from_layer(layer)
-    told = (note_of(layer) or {}).get("told_sizes") or {}
+    table = (note_of(layer) or {}).get(KIND) or {}
+    told = made_by(layer).get("told_sizes") or table.get("told_sizes") or {}
     sizes = _step_sizes(transform, axes, told)
     values = np.array(data)
     if "C" in axes and values.shape[axes.index("C")] == 1:
@@ -155,10 +180,11 @@ def save_layer(layer: Any, path: str | Path) -> Path:
     return save_result(read_result(layer), path)
 
 
-def _axes(layer: Any) -> str:
+def axes_of(layer: Any) -> str:
     """Return the axes of ``layer``: from its note, or guessed."""
     data = layer.data[0] if layer.multiscale else layer.data
-    axes = str((note_of(layer) or {}).get("axes", ""))
+    note = note_of(layer) or {}
+    axes = str(note.get("axes") or (note.get(KIND) or {}).get("axes", ""))
     try:
         check_axes(axes, data.shape)
     except InputError:

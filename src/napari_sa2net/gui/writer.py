@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Labels
+
 from .. import __version__
 from ..engine.errors import InputError
-from . import layers, measuring, regions, saving
+from . import classes, layers, measuring, regions, saving
 from .segmenting import results, stored
 from .segmenting.backend import Request
 
@@ -63,7 +65,7 @@ class Writer:
 
     def write(self, viewer: Any, shown: Shown, maps: dict[str, Any]) -> list[str]:
         """Write the labels and maps of a run; return what a person should know."""
-        target, texts = shown.target, []
+        target = shown.target
         card = shown.segmentation.card
         if maps:
             note = self._note(shown)
@@ -75,15 +77,16 @@ class Writer:
                 classes=card.classes,
                 preview=target.preview,
             )
-            texts += [each.message for each in written]
             show_one([each.layer for each in written if each.created])
-        texts += self.write_labels(viewer, shown)
-        if not shown.layer.visible:  # hidden since the last run
-            shown.layer.visible = True
-        return [text for text in texts if text]
+        return self.write_labels(viewer, shown, show=True)
 
-    def show_store(self, viewer: Any, target: Target, request: Request, store: Path) -> Any:
-        """Show a result on the disk, complete or not; return its layer."""
+    def show_store(
+        self, viewer: Any, target: Target, request: Request, store: Path
+    ) -> tuple[Any, list[str]]:
+        """Show a result on the disk, complete or not.
+
+        Return its layer, and what a person should know.
+        """
         note = _note(target, target.card, request.labelling, request.options, __version__)
         written = stored.show_store(
             viewer,
@@ -93,10 +96,10 @@ class Writer:
             result=request.labelling.result,
             classes=target.card.classes,
         )
-        return written.layer
+        return written.layer, _seen(written)
 
-    def write_labels(self, viewer: Any, shown: Shown) -> list[str]:
-        """Write the labels of all planes."""
+    def write_labels(self, viewer: Any, shown: Shown, *, show: bool = False) -> list[str]:
+        """Write the labels of all planes; ``show`` them if they were hidden since the last run."""
         segmentation, target = shown.segmentation, shown.target
         written = results.write_labels(
             viewer,
@@ -109,7 +112,7 @@ class Writer:
             preview=target.preview,
         )
         shown.layer, shown.ours = written.layer, None
-        return [written.message] if written.message else []
+        return _seen(written, show=show, over=target.preview)
 
     def write_plane(
         self, viewer: Any, shown: Shown, labels: Any, index: tuple[int, ...]
@@ -133,45 +136,97 @@ class Writer:
         layer = target.source if present else shown.layer
         return regions.plane_index(viewer, target.image, layer)
 
-    def to_save(self, viewer: Any, shown: Shown | None) -> tuple[Any, str]:
-        """Return the result layer to save, and a name for its file.
+    def to_save(self, viewer: Any, image_layer: Any) -> tuple[Any, str]:
+        """Return the layer to save, and a name for its file.
 
-        The active layer if it is a result, else the labels shown, else the last result.
+        It is what is selected, if that was made here; else the labels of the image.
+
+        Parameters
+        ----------
+        viewer
+            With the layers.
+        image_layer
+            The image that the window shows; None if there is none.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to save, or several layers are selected.
         """
-        active = viewer.layers.selection.active
-        found = [layer for layer in viewer.layers if layers.is_result(layer)]
-        if active is not None and layers.is_result(active):
-            layer = active
-        elif shown is not None and shown.layer in viewer.layers:
-            layer = shown.layer
-        elif found:
-            layer = found[-1]
-        else:
-            raise InputError("There is no result to save yet: press Segment first.")
-        if stored.store_of(layer) is not None:
-            return layer, saving.default_name(layer).replace(".ome.tif", ".ome.zarr")
-        return layer, saving.default_name(layer)
+        chosen = [
+            layer
+            for layer in viewer.layers
+            if layer in viewer.layers.selection and layers.is_ours(layer)
+        ]
+        if len(chosen) > 1:
+            names = ", ".join(f"“{layer.name}”" for layer in chosen)
+            raise InputError(f"Several layers are selected, {names}: select the one to save.")
+        layer = chosen[0] if chosen else self.labels_of(viewer, image_layer)
+        if layer is None:
+            what = "There is no result" if image_layer is None else f"“{image_layer.name}” has none"
+            raise InputError(
+                f"{what} to save yet: press Segment first, or select the labels to save."
+            )
+        name = saving.default_name(layer)
+        return layer, name if stored.store_of(layer) is None else saving.zarr_name(name)
 
-    def saving(
-        self, viewer: Any, shown: Shown | None, layer: Any, path: Path
-    ) -> Callable[[], Path]:
+    def at_hand(self, viewer: Any, image_layer: Any) -> Any:
+        """Return the layer that :meth:`to_save` does; None where it has none."""
+        try:
+            return self.to_save(viewer, image_layer)[0]
+        except InputError:
+            return None
+
+    def labels_of(self, viewer: Any, image_layer: Any) -> Any:
+        """Return the labels of an image that are seen, the topmost; None if there are none.
+
+        Whole labels go before strokes and previews, and what is hidden comes last.
+        """
+        if image_layer is None:
+            return None
+        ids, name = [layers.layer_id(image_layer)], str(image_layer.name)
+        found = [
+            layer
+            for layer in viewer.layers
+            if isinstance(layer, Labels)
+            and layers.is_ours(layer)
+            and layers.lies_on(layer, ids, name)
+        ]
+
+        def rank(layer: Any) -> tuple[bool, bool, int]:
+            partial = layers.made_by(layer).get("preview") or classes.shows(layer) == "strokes"
+            return layer.visible, not partial, found.index(layer)
+
+        return max(found, key=rank, default=None)
+
+    def saving(self, viewer: Any, layer: Any, path: Path) -> Callable[[], saving.Saved]:
         """Copy ``layer`` now; the function returned writes the copy, in any thread.
 
         What is written goes by the ending of ``path``: the layer itself, or of labels their
         measurements or outlines.
         """
-        store = stored.store_of(layer)
+        title, store = f"“{layer.name}”", stored.store_of(layer)
         if store is not None:
-            return lambda: stored.keep_store(store, path)
+            found = stored.found_in(layer)
+            return lambda: saving.Saved(stored.keep_store(store, path), title, found)
         if path.suffix.lower() in measuring.ENDINGS:
-            # A layer may come in the proxy that napari gives to plugins: equal, not identical.
-            ours = shown if shown is not None and shown.layer == layer else None
-            image = ours.target.image if ours is not None else None
-            classes = ours.segmentation.card.classes if ours is not None else ()
-            measured = measuring.read_objects(viewer, layer, image, classes)
-            return lambda: measuring.save_objects(measured, path)
+            measured = measuring.read_objects(viewer, layer)
+            return lambda: saving.Saved(
+                measuring.save_objects(measured, path),
+                title,
+                measuring.objects_text(measured.objects),
+                measuring.pieces_in(measured.objects),
+            )
         job = saving.read_result(layer)
-        return lambda: saving.save_result(job, path)
+        if not job.labels:
+            return lambda: saving.Saved(saving.save_result(job, path), title)
+        objects = measuring.objects_in(layer, job)
+        return lambda: saving.Saved(
+            saving.save_result(job, path),
+            title,
+            measuring.objects_text(objects),
+            measuring.pieces_in(objects),
+        )
 
     def _note(self, shown: Shown) -> results.Note:
         segmentation = shown.segmentation
@@ -191,6 +246,19 @@ def _note(
     used = {name: options[name] for name in names if options.get(name) is not None}
     settings = {"labelling": asdict(labelling), "axes": target.image.axes, **used}
     return results.Note(card.name, settings, version, card.members, target.region)
+
+
+def _seen(written: Any, *, show: bool = True, over: bool = False) -> list[str]:
+    """See to it that what was written is seen, unless it would mix with a person's work.
+
+    ``over``: show it all the same. Returns what a person should know.
+    """
+    if written.beneath is None or over:
+        if show and not written.layer.visible:
+            written.layer.visible = True
+    elif show:
+        written.layer.visible = False
+    return [written.message] if written.message else []
 
 
 def show_one(created: list[Any]) -> None:

@@ -170,10 +170,13 @@ def test_an_edited_prediction_is_compared_with_what_was_predicted(viewer: Viewer
     assert original.edited(prediction.data, (), slice(0, 40), slice(0, 50)) is not None
 
 
-def test_classes_of_a_model_become_those_of_a_mask(viewer: ViewerModel) -> None:
+@pytest.mark.parametrize("card", [CELLS, None])  # None: of a run before the last
+def test_classes_of_a_model_become_those_of_a_mask(
+    viewer: ViewerModel, card: ModelCard | None
+) -> None:
     labels = np.zeros((40, 50), np.int32)
     labels[:10], labels[10:20] = 2, 3
-    made = correct_prediction(viewer, predicted(viewer, labels, CELLS), card=CELLS)
+    made = correct_prediction(viewer, predicted(viewer, labels, CELLS), card=card)
     assert meaning_of(made) == ("mask", "classes")
     assert (made.data[0, 0], made.data[15, 0], made.data[30, 0]) == (1, 2, 0)
     assert list(made.features["class"]) == ["background", "alive", "dead"]

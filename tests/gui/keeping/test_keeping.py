@@ -25,6 +25,7 @@ from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.folders import paintings_folder
 from napari_sa2net.engine.paintings import PaintingSet, list_kept
+from napari_sa2net.gui import classes
 from napari_sa2net.gui.annotating.layers import (
     correct_prediction,
     meaning_of,
@@ -35,7 +36,9 @@ from napari_sa2net.gui.annotating.originals import original_of
 from napari_sa2net.gui.annotating.painted_on import PaintedOn, recall, remember
 from napari_sa2net.gui.jobs.state import when_text
 from napari_sa2net.gui.keeping import KeptPanel, PaintingKeeper, keeper, keeper_of, panel, saver
+from napari_sa2net.gui.keeping.describing import Describer, rebuild
 from napari_sa2net.gui.layers import layer_id, read_image
+from napari_sa2net.gui.segmenting.results import Note, write_labels
 
 CARD = ModelCard(
     name="fake",
@@ -829,3 +832,19 @@ def test_paintings_that_make_room_are_told(
     qtbot.waitUntil(lambda: bool(shown), timeout=10_000)
     assert len(keeping.offers()) == 1
     assert shown == ["The 2 oldest unused paintings were removed to make room."]
+
+
+def test_the_classes_of_a_correction_come_back() -> None:
+    viewer = ViewerModel()
+    image = read_image(viewer.add_image(np.zeros((20, 30)), name="cells"))
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:6, 2:6] = 7
+    known = (ClassInfo("background"), ClassInfo("neuron"), ClassInfo("glia", "#00ff00"))
+    table = {"index": np.array([7]), "class": np.array([2]), "area": np.array([16])}
+    note = Note("brain", {"labelling": {"link": "none"}})
+    made = write_labels(viewer, image, labels, note=note, classes=known, features=table).layer
+    layer = correct_prediction(viewer, made)
+    about = json.loads(json.dumps(Describer().describe(layer)))
+    again = rebuild(labels, about)
+    assert classes.classes_of(again) == known
+    assert classes.class_of(again, 7) == 2

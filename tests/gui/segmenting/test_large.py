@@ -21,6 +21,7 @@ from napari_sa2net.engine.events import Message, run
 from napari_sa2net.engine.instances import LabelSettings
 from napari_sa2net.gui import large, layers, regions
 from napari_sa2net.gui.annotating.layers import correct_prediction
+from napari_sa2net.gui.measuring import read_objects
 from napari_sa2net.gui.segmenting import stored
 from napari_sa2net.gui.segmenting.backend import Backend, LargeRequest, Request, StoreChosen
 from napari_sa2net.gui.segmenting.live import Stores, View
@@ -262,6 +263,9 @@ def test_a_pyramid_is_read_at_the_level_that_suits_the_model(
     assert request.labelling.min_size == round(15 * (22.5 / 20) ** 2)  # of the level's pixels
     assert "Level 2 of slide" in messages(widget)
     layer = viewer.layers["slide labels"]
+    measured = read_objects(viewer, layer).channels
+    assert measured is not None
+    np.testing.assert_array_equal(measured.values(0)[0], full[::4, ::4])
     # The first pixel covers four by four of the image.
     np.testing.assert_allclose(layer.data_to_world((0, 0)), source.data_to_world((1.5, 1.5)))
     np.testing.assert_allclose(layer.data_to_world((63, 63)), source.data_to_world((253.5, 253.5)))
@@ -275,7 +279,7 @@ def test_saving_copies_the_folder_and_closing_removes_it(
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     controller = widget.controller
-    layer, name = controller.writer.to_save(viewer, controller.shown)
+    layer, name = controller.writer.to_save(viewer, widget.segment.image.layer)
     assert name == "image labels.ome.zarr"
     controller.save(layer, tmp_path / "labels.tif")
     run_to_end(qtbot, widget)
@@ -336,11 +340,51 @@ def test_what_is_not_known_any_more_is_not_measured(
     viewer.add_image(watched[0], name="image", contrast_limits=(0, 255))
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
-    widget.controller.shown = None
-    widget.controller.save(viewer.layers["image labels"], tmp_path / "cells.csv")
+    layer = viewer.layers["image labels"]
+    viewer.layers.remove(layer)
+    viewer.layers.append(layer)
+    widget.controller.save(layer, tmp_path / "cells.csv")
     assert "Press Segment" in messages(widget)
     assert not backend.measured
     assert not widget.controller.state.busy
+
+
+def test_labels_of_an_earlier_run_are_saved_and_measured_too(
+    qtbot: Any, open_widget: Any, backend: Any, watched: Any, things: Any, tmp_path: Path
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(watched[0], name="one", contrast_limits=(0, 255))
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    viewer.add_image(da.from_array(things[::-1], chunks=16), name="other", contrast_limits=(0, 255))
+    widget.segment.labelling.controls["threshold"]._spin.setValue(0.6)  # or it is the same folder
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    viewer.layers.selection.active = viewer.layers["one"]
+    assert widget.segment.saves.text() == "To be saved: “one labels”, 7 objects."
+    layer, name = widget.controller.writer.to_save(viewer, widget.segment.image.layer)
+    assert (layer.name, name) == ("one labels", "one labels.ome.zarr")
+    widget.controller.save(layer, tmp_path / name)
+    run_to_end(qtbot, widget)
+    assert "“one labels”, 7 objects" in messages(widget)
+    kept = zarr.open_array(str(tmp_path / name / "0"), mode="r")
+    np.testing.assert_array_equal(kept[:] > 0, things > 127)
+    widget.controller.save(layer, tmp_path / "cells.csv")
+    run_to_end(qtbot, widget)
+    assert backend.measured == [(stored.store_of(layer), "table")]
+
+
+def test_strokes_stay_on_top_of_a_result_on_the_disk(
+    qtbot: Any, open_widget: Any, watched: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(watched[0], name="image", contrast_limits=(0, 255))
+    widget.train.annotate.new.click()
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == [
+        "image", "image labels", "image annotation"]  # fmt: skip
+    assert all(layer.visible for layer in viewer.layers)
 
 
 def test_closing_in_the_middle_of_a_run_removes_the_folder_after_it(

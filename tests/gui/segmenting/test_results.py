@@ -199,9 +199,12 @@ def test_an_edit_is_never_overwritten(viewer: ViewerModel) -> None:
     assert first.name in again.message
     assert again.layer.name in again.message
     assert_array_equal(first.data, kept)
-    # From now on the new layer is updated, and there is nothing more to say.
+    # From now on the new layer is updated, which is out of sight.
     third = write_labels(viewer, image, numbers(20, 30, seed=2), note=NOTE)
     assert third.layer == again.layer
+    assert not third.created
+    assert "hidden" in third.message
+    third.layer.visible = True
     assert third.message == ""
     assert_array_equal(first.data, kept)
 

@@ -539,7 +539,7 @@ def test_save_writes_edits_too(qtbot: Any, open_widget: Any, tmp_path: Path, thi
     run_to_end(qtbot, widget)
     viewer.layers["image labels"].data[0, 0] = 42
     writer = widget.controller.writer
-    layer, name = writer.to_save(viewer, widget.controller.shown)
+    layer, name = writer.to_save(viewer, widget.segment.image.layer)
     path = tmp_path / name
     widget.controller.save(layer, path)
     run_to_end(qtbot, widget)

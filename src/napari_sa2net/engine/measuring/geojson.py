@@ -23,9 +23,10 @@ def write_geojson(
     """Write the outlines of objects as a GeoJSON FeatureCollection, a part at a time.
 
     Coordinates are pixels; the corner of the first pixel is (0, 0). Every object of a plane is
-    a feature with its number as ``name``, and with the name and colour of its class. Objects
-    become detections in QuPath, regions of a class annotations. QuPath's ``plane`` tells Z and
-    time. An existing file is replaced, only when the new one is complete.
+    a feature with its number as ``name`` (a piece of one as "12-2"), and with the name and
+    colour of its class. Objects become detections in QuPath, regions of a class annotations.
+    QuPath's ``plane`` tells Z and time. An existing file is replaced, only when the new one is
+    complete.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def _feature(outline: Outline, objects: Objects, place: dict[str, int]) -> dict[
         }  # fmt: skip
     properties: dict[str, Any] = {
         "objectType": "annotation" if objects.regions else "detection",
-        "name": str(outline.number),
+        "name": objects.title(outline.number),
     }
     info = objects.info(outline.number)
     if info.name:

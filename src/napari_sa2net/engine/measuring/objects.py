@@ -47,6 +47,9 @@ class Objects:
     """Row and column in the image of the labels' first pixel; places are told in the image."""
     channels: int = 1
     """Channels of the image as ImageJ counts them, see :attr:`Channels.in_imagej`."""
+    piece_of: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Of numbers that stand for a piece of an object: that of the object, and which piece it is,
+    from 1 on. See :func:`~napari_sa2net.engine.measuring.pieces.pieces_apart`."""
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.labels.shape)
@@ -67,22 +70,45 @@ class Objects:
         stack = self.stack
         return dict(zip(stack.plane_axes, stack.index(plane), strict=True))
 
+    def piece(self, number: int) -> tuple[int, int]:
+        """Return the object that a number stands for, and which piece of it."""
+        return self.piece_of.get(number, (number, 1))
+
+    def title(self, number: int) -> str:
+        """Return what an object is called: its number, and which piece it is, as "12-2"."""
+        own, piece = self.piece(number)
+        return f"{own}-{piece}" if number in self.piece_of else str(own)
+
     def info(self, number: int) -> ClassInfo:
         """Return the class of a number; one without a name where it is not known."""
         known = self.class_of.get(number, -1)
         return self.classes[known] if 0 <= known < len(self.classes) else _UNKNOWN
 
 
-def objects_of(result: Segmentation) -> Objects:
-    """Return the objects of a segmentation."""
+def objects_of(result: Segmentation, *, edited: bool = False) -> Objects:
+    """Return the objects of a segmentation.
+
+    Parameters
+    ----------
+    result
+        The segmentation.
+    edited
+        Whether its labels may have been changed since it was made.
+    """
     numbers, classes = result.features["index"], result.features["class"]
     settings = result.labelling
     regions = settings.result == "classes"
+    class_of = dict(zip(numbers.tolist(), classes.tolist(), strict=True))
+    possible = [n for n, info in enumerate(result.card.classes) if n and not info.derived]
+    if len(possible) == 1 and not regions:
+        # Who has numbered labels otherwise since has objects of the one class there is.
+        present = np.unique(result.labels).tolist() if edited else ()
+        class_of = dict.fromkeys(present, possible[0]) | class_of
     return Objects(
         result.labels,
         result.axes,
         result.card.classes,
-        dict(zip(numbers.tolist(), classes.tolist(), strict=True)),
+        class_of,
         through_z=settings.link == "z" and not regions,
         regions=regions,
         origin=result.options.region[:2] if result.options.region is not None else (0, 0),

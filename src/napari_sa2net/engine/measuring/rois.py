@@ -96,7 +96,7 @@ def _roi(outline: Outline, objects: Objects, place: dict[str, int], mark: str) -
     roi.right, roi.bottom = (int(value) for value in corners.max(axis=0))
     info = objects.info(outline.number)
     where = "".join(f"_{letter.lower()}{place[letter] + 1}" for letter in "TZ" if letter in place)
-    roi.name = f"{_plain(info.name) or 'object'}_{outline.number}{where}{mark}"
+    roi.name = f"{_plain(info.name) or 'object'}_{objects.title(outline.number)}{where}{mark}"
     if info.name:
         roi.stroke_color = bytes((255, *bytes.fromhex(info.color[1:])))
     _place(roi, objects, place)

@@ -45,7 +45,8 @@ def measure(
     Returns
     -------
     dict
-        Columns: ``index`` (the number in the labels), ``class``, ``class_name``; ``t`` and ``z``
+        Columns: ``index`` (the number in the labels), ``piece`` (counted from 1) if some objects
+        are given in pieces, ``class``, ``class_name``; ``t`` and ``z``
         (counted from 0) where the image has these axes; ``area`` in pixels or voxels, and
         ``area_um2`` or ``volume_um3`` if the sizes are known; ``centroid_y_um`` … or
         ``centroid_y_px`` … (the middle of the first pixel is 0); ``bbox_y0_px`` to
@@ -72,6 +73,8 @@ def measure(
     table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if objects.through_z:
         table = _through_z(table)
+    if objects.piece_of:
+        table = _by_object(table, objects)
     return columns(table, objects, channels.names if channels else (), sizes or {})
 
 
@@ -164,6 +167,14 @@ def _through_z(table: Table) -> Table:
     return joined
 
 
+def _by_object(table: Table, objects: Objects) -> Table:
+    """Put the pieces of an object one after the other, where it stands in the table."""
+    own, piece = np.array([objects.piece(n) for n in table["index"].tolist()]).reshape(-1, 2).T
+    places = [table[name] for name in ("z", "t") if name in table]
+    order = np.lexsort((piece, own, *places))
+    return {name: column[order] for name, column in table.items()}
+
+
 def columns(table: Table, objects: Objects, names: tuple[str, ...], sizes: Calibration) -> Table:
     """Return a table as :func:`measure` does: columns named, lengths in µm if that is known.
 
@@ -175,12 +186,12 @@ def columns(table: Table, objects: Objects, names: tuple[str, ...], sizes: Calib
     names
         Of the channels.
     """
-    classes = [objects.info(number) for number in table["index"].tolist()]
-    out: Table = {
-        "index": table["index"],
-        "class": np.array([objects.class_of.get(n, 0) for n in table["index"].tolist()], np.int64),
-        "class_name": np.array([info.name for info in classes], dtype=object),
-    }
+    numbers = table["index"].tolist()
+    out: Table = {"index": np.array([objects.piece(n)[0] for n in numbers], np.int64)}
+    if objects.piece_of:
+        out["piece"] = np.array([objects.piece(n)[1] for n in numbers], np.int64)
+    out["class"] = np.array([objects.class_of.get(n, 0) for n in numbers], np.int64)
+    out["class_name"] = np.array([objects.info(n).name for n in numbers], dtype=object)
     for letter in "TZ":
         if letter in objects.axes and (letter == "T" or not objects.through_z):
             out[letter.lower()] = table[letter.lower()]

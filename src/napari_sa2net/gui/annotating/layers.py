@@ -18,15 +18,20 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from ...engine.cards import ModelCard
 from ...engine.errors import InputError
-from .. import colours, large
+from .. import classes, colours, large
 from ..layers import (
+    KIND,
     NOTE,
+    PREDICTION,
     LayerImage,
     guess_layer_axes,
     layer_id,
+    made_by,
     note_of,
 )
+from ..segmenting.edits import is_edited, remember
 from ..transforms import Transform
 from .originals import remember_original
 from .values import values_in
@@ -35,10 +40,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...engine.training.pairs import Meaning, Of
-    from ...engine.weights import ClassInfo, ModelCard
-
-KIND = "annotation"
-"""Key in the note of a layer under which its meaning stands."""
+    from ...engine.weights import ClassInfo
 
 BACKGROUNDS = ("#3b7dd8", "#8a8a8a", "#ff5fa2", "#7fd13b")
 """For strokes of background where the model's own colour would not be seen, or is another's."""
@@ -107,6 +109,7 @@ def new_annotation(
         **image.result_transform().kwargs(),
     )
     _mark(layer, "strokes", "classes", image.name, image.source_id, image.layer_axes)
+    layer.metadata[NOTE][KIND]["told_sizes"] = image.told_sizes
     recolour(layer, "strokes", card)
     viewer.layers.append(layer)
     layer.selected_label = min(2, len(painted_classes(card)))
@@ -130,8 +133,8 @@ def correct_prediction(
     labels_layer
         A Labels layer, usually a result.
     card
-        Of the model that predicted. Numbers of its classes become those of a full mask, where
-        derived classes are not counted.
+        Of the model that predicted; what stands in the layer if it is not given. Numbers of its
+        classes become those of a full mask, where derived classes are not counted.
     original
         What the model had predicted, if the layer has been edited since: shaped like the
         layer's data, or without its axes of length 1. None: what is in the layer now.
@@ -157,9 +160,12 @@ def correct_prediction(
             "image (Where, in the tab Segment), and correct that."
         )
     data = np.array(source)
-    note = note_of(labels_layer) or {}
+    note, made = note_of(labels_layer) or {}, made_by(labels_layer)
     axes = layer_letters(labels_layer)
     of: Of = note.get("result") or guess(labels_layer, card).of
+    known = classes.classes_of(labels_layer)
+    if card is None and known:  # it was made by a run before the last
+        card = ModelCard(str(made.get("model")), num_classes=len(known), classes=known)
     before = data
     if original is not None and np.size(original) == data.size:
         before = np.asarray(original).reshape(data.shape)
@@ -170,15 +176,18 @@ def correct_prediction(
         name=f"{labels_layer.name} corrected",
         features=labels_layer.features.copy(),
         colormap=labels_layer.colormap,
-        metadata={NOTE: {"kind": KIND}},
+        metadata={NOTE: {"kind": KIND, PREDICTION: made}},
         **Transform.from_layer(labels_layer).kwargs(),
     )
-    name, identity = str(note.get("source", "")), str(note.get("source_id", ""))
+    name, identity = str(made.get("source", "")), str(made.get("source_id", ""))
     _mark(layer, "mask", of, name, identity, axes)
     sides = (axes.index("Y"), axes.index("X"))
     remember_original(layer, before.astype(data.dtype, copy=False), sides)
     if of == "classes" and card is not None:
         recolour(layer, "mask", card)
+    elif not is_edited(labels_layer):
+        remember(layer, sides)
+    classes.copy(labels_layer, layer)
     viewer.layers.append(layer)
     labels_layer.visible = False
     layer.selected_label = int(data.max(initial=0)) + 1 if of == "instances" else 1

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 
 from ...engine.errors import InputError
-from ..layers import NOTE, comes_from, is_result, layer_id, look_of, may_be, note_of, read_image
-from .layers import KIND
+from ..layers import (
+    KIND,
+    NOTE,
+    comes_from,
+    is_result,
+    layer_id,
+    look_of,
+    may_be,
+    note_of,
+    read_image,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

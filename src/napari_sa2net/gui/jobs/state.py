@@ -139,12 +139,17 @@ class History:
         return self.curves.get(name, [])
 
 
+def count_text(count: int, result: str) -> str:
+    """Say how many objects, or classes, there are; ``result`` as in the label settings."""
+    if result == "classes":
+        return "1 class" if count == 1 else f"{count} classes"
+    return "1 object" if count == 1 else f"{count} objects"
+
+
 def found_text(segmentation: Any) -> str:
     """Say how many objects, or classes, a result has."""
     count = len(segmentation.features.get("index", ()))
-    if segmentation.labelling.result == "classes":
-        return "1 class" if count == 1 else f"{count} classes"
-    return "1 object" if count == 1 else f"{count} objects"
+    return count_text(count, segmentation.labelling.result)
 
 
 def done_text(segmentation: Any, seconds: float) -> str:
@@ -154,7 +159,7 @@ def done_text(segmentation: Any, seconds: float) -> str:
     return f"Found {found_text(segmentation)} in {time_text(seconds)}.{hint}"
 
 
-def acts_on_text(shown: Any, present: bool, model: str) -> str:
+def acts_on_text(shown: Any, present: bool, model: str, *, edited: bool = False) -> str:
     """Say which result the label settings change.
 
     Parameters
@@ -165,6 +170,8 @@ def acts_on_text(shown: Any, present: bool, model: str) -> str:
         Whether its layer is in the viewer.
     model
         Name of the model chosen, whose settings are shown.
+    edited
+        Whether a person has edited that layer.
     """
     other = shown is not None and shown.model != model
     if shown is None or (other and not present):
@@ -181,6 +188,11 @@ def acts_on_text(shown: Any, present: bool, model: str) -> str:
         return (
             f"“{shown.layer.name}” was made with {shown.model}: what you set here "
             "counts when you press Segment."
+        )
+    if edited:
+        return (
+            f"“{shown.layer.name}” holds your edits and stays as it is: a change here makes new "
+            "labels, in a layer below it."
         )
     # While a slider is dragged only one plane is made, and nobody has counted.
     count = "" if shown.labelling is None else f": {found_text(shown.segmentation)}"

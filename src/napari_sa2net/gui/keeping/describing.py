@@ -13,9 +13,8 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from numpy.typing import NDArray
 
-from ..annotating.layers import KIND
 from ..annotating.originals import ORIGINAL, Original
-from ..layers import NOTE, layer_id, look_of, may_be, note_of
+from ..layers import KIND, NOTE, layer_id, look_of, may_be, note_of
 from ..transforms import Matrix, Transform
 
 if TYPE_CHECKING:

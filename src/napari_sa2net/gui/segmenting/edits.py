@@ -8,11 +8,14 @@ four bytes a plane, whatever the size of the image.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .. import classes
 
 WRITTEN = "napari-sa2net-written"
 """Key of ``layer.metadata`` under which the checksums stand."""
@@ -31,17 +34,27 @@ class Checksums:
 
 
 def remember(layer: Any, sides: tuple[int, int]) -> None:
-    """Note that everything now in ``layer`` was written by us."""
+    """Note that everything now in ``layer`` was written by us, its table too."""
     data = layer.data
     planes = np.moveaxis(data, sides, (-2, -1))
     sums = np.empty(planes.shape[:-2], dtype=np.uint32)
     for index in np.ndindex(sums.shape):
-        sums[index] = _checksum(planes[index])
+        sums[index] = checksum(planes[index])
     layer.metadata[WRITTEN] = Checksums(data.shape, str(data.dtype), sides, sums)
+    classes.learn(layer)
+
+
+def written_to(layer: Any) -> Checksums | None:
+    """Return what was last written to ``layer``; None if nothing was that its pixels fit."""
+    written, data = layer.metadata.get(WRITTEN), layer.data
+    if not isinstance(written, Checksums) or not isinstance(data, np.ndarray):
+        return None
+    same = data.shape == written.shape and str(data.dtype) == written.dtype
+    return written if same else None
 
 
 def is_edited(layer: Any, plane: tuple[int, ...] | None = None) -> bool:
-    """Return whether ``layer`` holds anything else than what was last written to it.
+    """Return whether a person painted in ``layer``, or gave an object of it another class.
 
     Parameters
     ----------
@@ -50,15 +63,23 @@ def is_edited(layer: Any, plane: tuple[int, ...] | None = None) -> bool:
     plane
         Look at one plane only: its index over the layer's axes other than Y and X.
     """
-    written = layer.metadata.get(WRITTEN)
-    data = layer.data
-    if not isinstance(written, Checksums) or not isinstance(data, np.ndarray):
+    if plane is None:
+        return any(differences(layer))
+    written = written_to(layer)
+    if written is None:
         return True
-    if data.shape != written.shape or str(data.dtype) != written.dtype:
-        return True
-    planes = np.moveaxis(data, written.sides, (-2, -1))
-    indices = np.ndindex(written.planes.shape) if plane is None else iter([plane])
-    return any(_checksum(planes[index]) != written.planes[index] for index in indices)
+    here = np.moveaxis(layer.data, written.sides, (-2, -1))[plane]
+    return bool(checksum(here) != written.planes[plane])
+
+
+def differences(layer: Any) -> Iterator[bool]:
+    """Yield, plane by plane, whether :func:`is_edited`; a plane of a large image takes a while."""
+    written = written_to(layer)
+    yield written is None or classes.were_changed(layer)
+    if written is not None:
+        planes = np.moveaxis(layer.data, written.sides, (-2, -1))
+        for index in np.ndindex(written.planes.shape):
+            yield checksum(planes[index]) != written.planes[index]
 
 
 def set_plane(layer: Any, values: NDArray[Any], plane: tuple[int, ...]) -> None:
@@ -66,7 +87,7 @@ def set_plane(layer: Any, values: NDArray[Any], plane: tuple[int, ...]) -> None:
     written: Checksums = layer.metadata[WRITTEN]
     target = np.moveaxis(layer.data, written.sides, (-2, -1))[plane]
     target[...] = values
-    written.planes[plane] = _checksum(target)
+    written.planes[plane] = checksum(target)
     forget_strokes(layer)
     layer.refresh()
 
@@ -92,6 +113,7 @@ def forget_strokes(layer: Any) -> None:
         layer.mode = mode
 
 
-def _checksum(plane: NDArray[Any]) -> int:
+def checksum(plane: NDArray[Any]) -> int:
+    """Return the checksum of the pixels of a plane."""
     pixels: Any = np.ascontiguousarray(plane)  # mypy does not know that it is a buffer
     return zlib.crc32(memoryview(pixels))

@@ -22,13 +22,15 @@ from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
 from ..jobs.state import Kind, done_text, time_text
 from ..jobs.worker import Outcome, Task, Work
-from ..saving import image_sizes
+from ..layers import NOTE
+from ..objects import saved_pieces_text
+from ..saving import Saved, image_sizes
 from ..watching import watch
 from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
 from .live import Live, Stores
-from .stored import check_zarr, measure_of, store_of
+from .stored import FOUND, check_zarr, measure_of, store_of
 
 CANCELLED = {
     "segment": "Cancelled: the layers are as they were.",
@@ -68,6 +70,8 @@ class SegmentController(JobHost):
         """What its window showed last."""
         self.stores = Stores()
         """The folder of large results."""
+        self._stored: dict[Path, Stored] = {}
+        """The large results whose layers are there."""
         self._live: Live | None = None
         """Shows the large result that is made now."""
         self.labelling: Any = None
@@ -114,13 +118,14 @@ class SegmentController(JobHost):
         self._ask(request)
 
         def show(store: Path) -> Any:
-            layer = self.writer.show_store(self._viewer(), target, request, store)
-            if not layer.visible:  # hidden since the last run
-                layer.visible = True
+            layer, texts = self.writer.show_store(self._viewer(), target, request, store)
+            self._tell(texts)
             return layer
 
         def finish(ran: Stored) -> None:
             layer = show(ran.result.path)
+            layer.metadata[NOTE][FOUND] = ran.result.text
+            self._stored[ran.result.path] = ran
             self.shown = Shown(ran, target, request.labelling, layer)
             self.note(f"Found {ran.result.text} in {time_text(time.monotonic() - started)}.")
 
@@ -187,22 +192,27 @@ class SegmentController(JobHost):
             self._measure_large(layer, path)
             return
         try:
-            write = self.writer.saving(self._viewer(), self.shown, layer, path)
+            write = self.writer.saving(self._viewer(), layer, path)
         except Exception as error:
             self.fail(error)
             return
 
-        def work() -> Generator[Event, None, Path]:
+        def work() -> Generator[Event, None, Saved]:
             yield Progress(0, 1, "file", f"writing {path.name}")
             return write()
 
-        self._start("save", work, lambda saved: self.note(f"Saved {saved}."))
+        def finish(saved: Saved) -> None:
+            self.note(saved.text)
+            if saved.pieces:
+                self.note(saved_pieces_text(saved.pieces, path.suffix), "warning")
+
+        self._start("save", work, finish)
 
     def _measure_large(self, layer: Any, path: Path) -> None:
         """Measure or outline the objects of a result on the disk, into a file."""
-        shown, kind = self.shown, measure_of(path)
-        # A layer may come in the proxy that napari gives to plugins: equal, not identical.
-        if kind is None or shown is None or not shown.on_disk or shown.layer != layer:
+        store, kind = store_of(layer), measure_of(path)
+        stored = None if store is None else self._stored.get(store)
+        if kind is None or stored is None:
             text = (
                 f"The settings that made “{layer.name}” are no longer known. Press Segment with "
                 "the same settings, which takes only a moment, and save again."
@@ -211,11 +221,10 @@ class SegmentController(JobHost):
             return
         if not self._begin("measure"):
             return
-        stored = shown.segmentation
         self._start(
             "measure",
             lambda: self.backend.measure_large(stored, kind, path),
-            lambda saved: self.note(f"Saved {saved}."),
+            lambda saved: self.note(Saved(saved, f"“{layer.name}”", stored.result.text).text),
             "SA2-Net: measure",
         )
 
@@ -290,6 +299,9 @@ class SegmentController(JobHost):
     def _on_removed(self, _: Any = None) -> None:
         """Forget a result whose image and labels are gone: nothing may bring it back."""
         viewer, shown = self._viewer(), self.shown
+        if viewer is not None:
+            here = set(map(store_of, viewer.layers))
+            self._stored = {path: one for path, one in self._stored.items() if path in here}
         if viewer is None or shown is None or shown.layer is None:  # not written yet
             return
         if shown.layer not in viewer.layers and shown.target.source not in viewer.layers:
@@ -360,6 +372,7 @@ class SegmentController(JobHost):
         if self._relabel is not None:
             self._relabel.cancel()
         self.shown = self._pending = None
+        self._stored = {}
         if self._live is not None:
             self._live.stop()
         if self._task is None:

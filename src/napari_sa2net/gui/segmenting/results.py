@@ -15,6 +15,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from .. import colours
+from ..classes import as_notes
 from ..layers import NOTE, LayerImage, note_of
 from ..notes import (
     Note,
@@ -25,6 +26,7 @@ from ..notes import (
 )
 from .edits import is_edited, remember, set_data, set_plane
 from .maps import describe_bytes, estimate_map_bytes, too_large, write_maps
+from .work import work_on
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -80,8 +82,8 @@ def write_labels(
     Returns
     -------
     Written
-        If a person has edited the layer written before, it is left alone, a new layer is made,
-        and the message says so.
+        If a person has edited the layer written before, it is left alone and a new layer is
+        made beneath it.
     """
     data = np.array(image.expand(labels))
     letters = image.layer_axes
@@ -93,22 +95,24 @@ def write_labels(
         else colours.instance_colormap()
     )
     name = f"{image.name} preview" if preview else f"{image.name} labels{note.place}"
-    mark = make_note(note, image, "labels", name, preview=preview, result=result)
-    edited: list[Any] = []
+    mark = make_note(
+        note, image, "labels", name, preview=preview, result=result, classes=as_notes(classes)
+    )
+    work, kept = work_on(viewer, image, note.region), None
     for layer in earlier(viewer, image, mark, Labels):
         if layer.ndim != data.ndim or layer.multiscale:  # one on the disk is replaced by hand
             continue
         if is_edited(layer):
-            edited.append(layer)
+            kept = layer
             continue
-        kept = (note_of(layer) or {}).get("result") == result == "instances"
+        objects = (note_of(layer) or {}).get("result") == result == "instances"
+        claim(layer, mark)
+        layer.features = table
         set_data(layer, data, sides)
         image.result_transform().apply(layer)
-        layer.features = table
-        if not kept:
+        if not objects:
             layer.colormap = colormap
-        claim(layer, mark)
-        return Written(layer, created=False)
+        return Written(layer, created=False, beneath=work.cover())
     layer = Labels(
         data,
         name=name,
@@ -118,15 +122,10 @@ def write_labels(
         **image.result_transform().kwargs(),
     )
     remember(layer, sides)
-    viewer.layers.append(layer)
+    layer.visible = preview or work.cover() is None
+    work.add_beneath(viewer, layer)
     claim(layer, mark)
-    message = ""
-    if edited:
-        message = (
-            f"You have edited “{edited[0].name}”, so it was left as it is; the new result is "
-            f"in “{layer.name}”."
-        )
-    return Written(layer, created=True, message=message)
+    return Written(layer, created=True, beneath=work.cover(), kept=kept)
 
 
 def write_plane(
@@ -177,7 +176,12 @@ def _table(
 ) -> dict[str, Any]:
     """Return the features table of a Labels layer; ``index`` is what the status bar goes by."""
     if features is not None:
-        return {name: np.asarray(column) for name, column in features.items()}
+        columns = {name: np.asarray(column) for name, column in features.items()}
+        kinds = columns.get("class", np.zeros(0))
+        if classes and kinds.dtype.kind in "iu":
+            names = [classes[kind].name if kind < len(classes) else "" for kind in kinds.tolist()]
+            columns["class_name"] = np.array(names, dtype=object)
+        return columns
     if result == "classes":
         names = [info.name for info in classes]
         return {"index": np.arange(len(names)), "class": np.array(names, dtype=object)}

@@ -25,10 +25,12 @@ from ...engine.disk import OURS, replacing
 from ...engine.errors import InputError
 from ...engine.folders import expanded
 from .. import colours
+from ..classes import as_notes
 from ..layers import NOTE, LayerImage, note_of
 from ..notes import Note, Written, claim, earlier, make_note
 from ..saving import MEASURES_FILTER
 from .maps import describe_bytes
+from .work import work_on
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 STORE = "store"
 """Key of a result's note under which its folder stands."""
+
+FOUND = "found"
+"""Key of a result's note under which stands how many objects it has, once it is complete."""
 
 FILE_FILTER = ";;".join(("OME-Zarr (*.ome.zarr *.zarr)", *MEASURES_FILTER))
 """For a file dialog."""
@@ -85,6 +90,11 @@ def store_of(layer: Any) -> Path | None:
     return Path(store) if store and isinstance(layer, Labels) and layer.multiscale else None
 
 
+def found_in(layer: Any) -> str:
+    """Return how many objects a result on the disk has, in words; empty if that is not known."""
+    return str((note_of(layer) or {}).get(FOUND, ""))
+
+
 def show_store(
     viewer: ViewerModel,
     image: LayerImage,
@@ -108,13 +118,16 @@ def show_store(
         As for :func:`~napari_sa2net.gui.segmenting.results.write_labels`.
     """
     name = f"{image.name} labels{note.place}"
-    mark = make_note(note, image, "labels", name, preview=False, result=result)
+    mark = make_note(
+        note, image, "labels", name, preview=False, result=result, classes=as_notes(classes)
+    )
     mark[STORE] = str(store)
+    work = work_on(viewer, image, note.region)
     before = [layer for layer in earlier(viewer, image, mark, Labels) if store_of(layer)]
     if before and store_of(before[0]) == store:
         claim(before[0], mark)
         before[0].refresh()
-        return Written(before[0], created=False)
+        return Written(before[0], created=False, beneath=work.cover())
     colormap = (
         colours.class_colormap(classes)
         if result == "classes" and classes
@@ -133,11 +146,12 @@ def show_store(
     place = viewer.layers.index(before[0]) if before else len(viewer.layers)
     for old in before:
         viewer.layers.remove(old)
-    viewer.layers.insert(place, layer)
+    layer.visible = work.cover() is None
+    work.add_beneath(viewer, layer, place)
     claim(layer, mark)
     if active is not None and active in viewer.layers:
         viewer.layers.selection.active = active  # a person may be at work while this is made
-    return Written(layer, created=True)
+    return Written(layer, created=True, beneath=work.cover())
 
 
 def open_levels(store: Path, layer_axes: str) -> list[StoredLabels]:

@@ -26,6 +26,8 @@ from ..image_panel import ImagePanel
 from ..jobs.progress_bar import JobProgress
 from ..jobs.worker import describe_error
 from ..messages import MessageArea
+from ..object_watch import objects_of
+from ..objects_panel import ObjectsPanel
 from ..resolve import Choices, is_stack, own_labelling, resolve
 from ..scale_field import ScaleField
 from ..watching import watch
@@ -37,6 +39,7 @@ from .job import CANCELLED, SegmentController
 from .labelling import LabellingForm
 from .model_manager import ask_for_model_file
 from .model_panel import ModelPanel, download_question
+from .saves_what import SavesWhat
 from .stored import FILE_FILTER, disk_question, store_of
 from .where import WherePanel
 
@@ -95,7 +98,12 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.keep = {name: QCheckBox(text) for name, (text, _) in KEEP.items()}
         self.all_planes = QCheckBox("… of all planes")
         self.too_large = QLabel(large.ONLY_LABELS)
-        self.acts_on = ActsOn()
+        objects = objects_of(viewer)
+        self.acts_on = ActsOn(objects)
+        self.saves = SavesWhat(objects, self._to_save)
+        self.objects = ObjectsPanel(
+            viewer, objects, lambda: controller.writer.at_hand(viewer, self.image.layer)
+        )
         self.labelling = LabellingForm()
         self.preview = QPushButton("P&review")
         self.segment = QPushButton("&Segment")
@@ -117,9 +125,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.segment.setDefault(True)
         self.cancel.setToolTip("Stop the running job, at the latest after the tile at work.")
         self.save.setToolTip(
-            "<qt>Save the selected result layer (or the last labels) as TIFF or OME-TIFF with "
-            "its pixel size; of labels also the measurements as CSV, or the outlines for QuPath "
-            "or ImageJ.</qt>"
+            "<qt>Save the selected labels or map, else the labels of the image above, as TIFF or "
+            "OME-TIFF with its pixel size; of labels also the measurements as CSV, or the "
+            "outlines for QuPath or ImageJ.</qt>"
         )
         for name, (_, tip) in KEEP.items():
             self.keep[name].setToolTip(f"<qt>{tip}</qt>")
@@ -143,6 +151,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.messages)
+        layout.addWidget(self.objects)
+        layout.addWidget(self.saves)
         below = QHBoxLayout()
         below.addWidget(self.save, 1)
         below.addWidget(self.folder, 1)
@@ -168,6 +178,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.model.download.connect(self._on_download)
         self.model.import_file.connect(self._on_import)
         self.labelling.changed.connect(self._on_labelling)
+        self.objects.failed.connect(self.controller.fail)
         self.preview.clicked.connect(lambda _: self._run(preview=True))
         self.segment.clicked.connect(lambda _: self._run(preview=False))
         self.cancel.clicked.connect(lambda _: self.controller.cancel())
@@ -244,6 +255,8 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         pixel_size = image.pixel_size if image is not None else None
         self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
         self._on_place()
+
+        self.objects.refresh()
 
     def _on_place(self) -> None:
         if self._follow():
@@ -331,14 +344,17 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         if path is not None:
             self.controller.import_model(path)
 
+    def _to_save(self) -> tuple[Any, str]:
+        return self.controller.writer.to_save(self._viewer, self.image.layer)
+
     def _on_save(self) -> None:
         try:
-            layer, name = self.controller.writer.to_save(self._viewer, self.controller.shown)
+            layer, name = self._to_save()
         except SA2NetError as error:
             self.controller.fail(error)
             return
         kinds = FILE_FILTER if store_of(layer) is not None else saving.FILE_FILTER
-        path, kind = QFileDialog.getSaveFileName(self, "Save result", name, kinds)
+        path, kind = QFileDialog.getSaveFileName(self, f"Save “{layer.name}”", name, kinds)
         named = saving.named(Path(path), name, kind)
         if not path or (
             # Of this one the dialog has not asked.
@@ -380,6 +396,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         shown = self.controller.shown
         present = shown is not None and shown.layer in self._viewer.layers
         self.acts_on.show_result(shown, present, self.model.name)
+        self.saves.refresh()
         self._refresh_labelling()
 
     def _refresh_labelling(self) -> None:

@@ -24,6 +24,8 @@ from ..image_panel import ImagePanel, parse_channels
 from ..jobs.progress_bar import JobProgress
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
+from ..object_watch import objects_of
+from ..objects_panel import ObjectsPanel
 from ..scale_field import ScaleField, object_size_of
 from ..segmenting.model_panel import download_question
 from .backend import Plan
@@ -75,6 +77,11 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             self.start.card,
             lambda: controller.segment.shown,
         )
+        self.objects = ObjectsPanel(
+            viewer,
+            objects_of(viewer),
+            lambda: controller.segment.writer.at_hand(viewer, self.image.layer),
+        )
         self.pairs = PairsPanel(viewer, controller.pairs, self.start.card, self._on_add)
         self.where = WhereNextPanel(self.image, controller.pairs)
         self.settings = SettingsPanel(controller.backend.settings())
@@ -121,7 +128,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             self.kept,
             self.trainings,
             group("Image and model", self.image, self.start),
-            group("1 · Annotate", self.annotate),
+            group("1 · Annotate", self.annotate, self.objects),
             group("2 · What the painting means", self.pairs),
             group("3 · Where next?", self.where),
             group("4 · Fine-tune", self.settings, self.preview, self.device),
@@ -148,6 +155,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.scale.changed.connect(self._look)
         self.annotate.made.connect(self.chosen.take)
         self.annotate.failed.connect(controller.fail)
+        self.objects.failed.connect(controller.fail)
         self.settings.changed.connect(self._summarise)
         self.pairs.changed.connect(self._summarise)
         self.pairs.changed.connect(self.annotate.offer_classes)
@@ -221,6 +229,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         pixel_size = image.pixel_size if image is not None else None
         self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
         self.annotate.offer_classes()
+        self.objects.refresh()
         self._look()
 
     def _on_start(self) -> None:
