@@ -18,6 +18,7 @@ from .engine.calibration import sizes_yx
 from .engine.errors import InputError
 from .engine.events import Event, Message
 from .engine.files import ImageFile, read_image
+from .engine.found import COUNTED_TWICE
 from .engine.image_file import file_options
 from .engine.inference import Segmentation
 from .engine.measuring.objects import channels_of, objects_of
@@ -26,7 +27,7 @@ from .engine.measuring.table import measure as measuring_steps
 from .engine.options import resolve_options
 from .engine.weights import Model
 
-Result = TypeVar("Result")
+Result = TypeVar("Result", Segmentation, ZarrResult)
 
 
 def load_model(
@@ -194,10 +195,13 @@ def segment_to_zarr(
 
 
 def _telling(image: Any, work: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
-    """Tell what is to be said of an image's file, then do the work."""
+    """Do the work, and tell what is to be said of the image's file and of what was found."""
     if isinstance(image, ImageFile) and image.remark:
         yield Message(image.remark, warning=True)
-    return (yield from work)
+    result = yield from work
+    if result.unlinked:
+        yield Message(COUNTED_TWICE)
+    return result
 
 
 def _opened(
@@ -210,7 +214,7 @@ def _opened(
         written, read = Path(output).resolve(), image.path.resolve()
         if written == read or written in read.parents or read in written.parents:
             raise InputError(f"The result would replace the image {image.path}: give another name.")
-    known = {**file_options(image), **{k: v for k, v in options.items() if v is not None}}
+    known = file_options(image, options)
     sizes = dict(image.calibration)
     if options.get("pixel_size"):
         sizes.update(sizes_yx(options["pixel_size"]))

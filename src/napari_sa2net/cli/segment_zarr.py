@@ -64,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--dry-run estimates for this computer only: leave out --scheduler.")
     from .. import api
     from ..engine.blocks.plan import BlockOptions
+    from ..engine.events import Message
     from ..engine.files import list_images, read_image
+    from ..engine.found import COUNTED_TWICE
     from ..progress import ProgressBar
 
     images = list_images(arguments.images)
@@ -99,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         files = "".join(f", {path.name}" for path in result.saved.values())
         print(f"{images[0]} -> {result.path} ({result.text}){files}", flush=True)
+        if result.unlinked:
+            messages(Message(COUNTED_TWICE))
     return 0
 
 
@@ -117,8 +121,7 @@ def _dry_run(image: Any, output: Path, model: Any, options: dict[str, Any], bloc
     from ..engine.image_file import file_options
     from ..engine.options import resolve_options
 
-    given = {name: value for name, value in options.items() if value is not None}
-    resolved = resolve_options(model.card, **{**file_options(image), **given})
+    resolved = resolve_options(model.card, **file_options(image, options))
     found = estimate(image.array, output, model, resolved, blocks)
     print(found.text())
     return 0 if found.fits else FAILED

@@ -114,7 +114,8 @@ def read_info(path: str | Path) -> FileInfo:
     path = Path(path)
     if path.is_dir():
         image = read_zarr(path)
-        return FileInfo(image.axes, tuple(map(int, image.array.shape)), image.calibration)
+        shape = tuple(map(int, image.array.shape))
+        return FileInfo(image.axes, shape, image.calibration, image.channel_names)
     return read_tiff_info(path) if ending_of(path).lower() in TIFF_ENDINGS else FileInfo()
 
 

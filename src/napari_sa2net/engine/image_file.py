@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
+from .images import channel_numbers
 
 TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs", ".ndpi")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -27,6 +28,8 @@ class FileInfo:
     """A letter of ``TZCYX`` for each dimension."""
     shape: tuple[int, ...] = ()
     calibration: Calibration = field(default_factory=dict)
+    """As in :class:`ImageFile`."""
+    channel_names: tuple[str, ...] = ()
     """As in :class:`ImageFile`."""
 
 
@@ -64,9 +67,24 @@ class ImageFile:
         return self.calibration["Y"], self.calibration["X"]
 
 
-def file_options(image: ImageFile) -> dict[str, Any]:
-    """Return the options that an image file itself tells: axes, colours and pixel size."""
-    return {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+def file_options(image: ImageFile, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the options of a run on an image file.
+
+    They are what the file tells of axes, colours and pixel size, and before that what is
+    ``given``: of it None is left out, and channels that are named become numbers.
+
+    Raises
+    ------
+    InputError
+        If there is no channel of a name.
+    """
+    known = {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
+    known |= {name: value for name, value in (given or {}).items() if value is not None}
+    channels = known.get("channels")
+    if isinstance(channels, (str, list, tuple)):
+        named = [channels] if isinstance(channels, str) else channels
+        known["channels"] = channel_numbers(named, image.channel_names)
+    return known
 
 
 def ending_of(path: Path) -> str:

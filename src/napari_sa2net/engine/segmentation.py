@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -15,6 +16,7 @@ from .axes import Stack
 from .batch.kinds import MAPS
 from .errors import InputError
 from .events import Event, Progress
+from .found import classes_text, objects_text, plane_lengths, unlinked_axes
 from .instances import LabelSettings
 from .parts import Labels
 from .tiling import GRID, check_tiling
@@ -53,10 +55,11 @@ class SegmentOptions:
     rgb: bool = field(
         default=False, metadata={"help": "The channels are the colours red, green and blue."}
     )
-    channels: tuple[int, ...] | None = field(
+    channels: tuple[int | str, ...] | None = field(
         default=None,
         metadata={
             "help": "Channels to use, in the order the model wants them; one is used alone. "
+            "Numbers from 0 on, or their names in the image's file. "
             "If empty: the colours, or all if the model takes as many."
         },
     )
@@ -191,7 +194,8 @@ class SegmentOptions:
             raise InputError("batch is the number of tiles at a time: give 1 or more.")
         for name, most in (("pixel_size", 2), ("diameter", 1)):
             object.__setattr__(self, name, _lengths(name, getattr(self, name), most))
-        for name in ("channels", "planes", "map_planes", "region"):
+        object.__setattr__(self, "channels", _channels(self.channels))
+        for name in ("planes", "map_planes", "region"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         if self.region is not None:
             _check_corners(self.region)
@@ -208,6 +212,19 @@ def _lengths(name: str, value: Any, most: int) -> float | tuple[float, ...] | No
     if not 1 <= len(sizes) <= most or not all(math.isfinite(s) and s > 0 for s in sizes):
         raise InputError(f"{name} is {value}: give a length above 0, or leave it out.")
     return sizes if len(sizes) > 1 else sizes[0]
+
+
+def _channels(value: Any) -> tuple[int | str, ...] | None:
+    """Return a channel or several, each a number or a name, as a tuple."""
+    given = [value] if isinstance(value, (str, Integral)) else value
+    try:
+        numbers = _numbers("channels", [n for n in given or () if not isinstance(n, str)]) or ()
+    except (InputError, TypeError) as error:
+        raise InputError(
+            f"channels is {value!r}: give whole numbers from 0 on or names, as (0, 2)."
+        ) from error
+    left = iter(numbers)
+    return None if given is None else tuple(n if isinstance(n, str) else next(left) for n in given)
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...] | None:
@@ -300,6 +317,24 @@ class Segmentation:
     def labelling(self) -> LabelSettings:
         """The settings that made ``labels``."""
         return self.options.labelling or self.card.labelling
+
+    @property
+    def text(self) -> str:
+        """What was found, in words."""
+        names = [self.card.classes[number].name for number in self.features["class"]]
+        if self.labelling.result == "classes":
+            return classes_text(names, self.plane_lengths)
+        return objects_text(len(names), self.plane_lengths, self.labelling, Counter(names))
+
+    @property
+    def unlinked(self) -> str:
+        """The axes, of ``"TZ"``, through which an object has another number in each plane."""
+        return unlinked_axes(self.plane_lengths, self.labelling)
+
+    @property
+    def plane_lengths(self) -> dict[str, int]:
+        """How many planes were segmented along ``T`` and ``Z``, as far as there are these axes."""
+        return plane_lengths(self.stack, self.planes)
 
 
 def derived_classes(card: ModelCard) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ def read_tiff(path: Path, numbers: bool = False) -> ImageFile:
         elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not (shown or numbers):
             array = ~np.asarray(array) if array.dtype == bool else _inverted(np.asarray(array))
         sizes, kind = _tiff_calibration(tiff, page)
-        names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
+        names = _channel_names(tiff)
     array, axes, rgb = _tiff_axes(array, letters)
     return ImageFile(array, axes, rgb, sizes, path, kind, names, remark)
 
@@ -50,7 +50,12 @@ def read_tiff_info(path: Path) -> FileInfo:
         series = tiff.series[0]
         shape = np.broadcast_to(np.uint8(0), series.shape)  # takes no memory
         array, axes, _ = _tiff_axes(shape, series.axes)
-        return FileInfo(axes, array.shape, _tiff_calibration(tiff, series.keyframe)[0])
+        sizes = _tiff_calibration(tiff, series.keyframe)[0]
+        return FileInfo(axes, array.shape, sizes, _channel_names(tiff))
+
+
+def _channel_names(tiff: tifffile.TiffFile) -> tuple[str, ...]:
+    return calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
 
 
 def _series(path: Path, tiff: tifffile.TiffFile) -> tuple[Any, str, str]:

@@ -110,7 +110,7 @@ def segment_files(
                 result = replace(result, skipped=(*result.skipped, path))
             else:
                 found = yield from _one(path, targets, model, batch, record)
-                ended = replace(ended, found=found)
+                ended = replace(ended, **found)
                 result = replace(result, done=(*result.done, path))
         except Exception as error:  # one bad file must not stop the others
             logger.info("%s failed", path, exc_info=error)
@@ -146,8 +146,8 @@ def _is_done(path: Path, targets: Mapping[str, Path], record: Record, existing: 
 
 def _one(
     path: Path, targets: Mapping[str, Path], model: Model, batch: Batch, record: Record
-) -> Generator[Event, None, int]:
-    """Segment one file and write its results; returns how much was found."""
+) -> Generator[Event, None, dict[str, Any]]:
+    """Segment one file and write its results; returns what :class:`FileEnded` tells of it."""
     image = read_image(path)
     if image.remark:
         yield Message(image.remark, warning=True)
@@ -158,7 +158,7 @@ def _one(
     image = replace(image, rgb=bool(given.get("rgb", image.rgb)))
     sizes = _sizes(image, given.get("pixel_size"))
     maps = {"keep": frozenset(MAPS).intersection(batch.save), "relabel": False}
-    options = resolve_options(model.card, **{**file_options(image), **given, **maps})
+    options = resolve_options(model.card, **file_options(image, {**given, **maps}))
     result = yield from inference.segment(image.array, model, options)
     earlier = read_record(targets["labels"]) if targets["labels"].exists() else None
     yield from write_results(result, image, targets, sizes=sizes, description=record.text())
@@ -172,7 +172,11 @@ def _one(
                 f"{record.difference(earlier)}.",
                 warning=True,
             )
-    return len(result.features["index"])
+    return {
+        "found": len(result.features["index"]),
+        "text": result.text,
+        "unlinked": result.unlinked,
+    }
 
 
 def _name_of(targets: Mapping[str, Path], kind: str) -> str:

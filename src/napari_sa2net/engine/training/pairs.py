@@ -38,7 +38,7 @@ class TrainingPair:
     """For messages."""
     axes: str | None = None
     rgb: bool = False
-    channels: Sequence[int] | None = None
+    channels: Sequence[int | str] | None = None
     diameter: float | None = None
     pixel_size: float | tuple[float, float] | None = None
     planes: Sequence[int] | None = None

@@ -45,8 +45,8 @@ def read_pairs(
     """
     options = {name: value for name, value in options.items() if value is not None}
     for name in ("channels", "planes"):
-        if name in options and np.ndim(options[name]) == 0:  # one number is welcome too
-            options[name] = (int(options[name]),)
+        if name in options and np.ndim(options[name]) == 0:  # a single one is welcome too
+            options[name] = (options[name],)
     if of_paths(images) != of_paths(annotations):
         raise InputError("Give images and annotations both as arrays or both as paths.")
     if of_paths(images):
@@ -62,9 +62,9 @@ def read_pairs(
             painted = Annotation(painted, meaning, of)
         own: dict[str, Any] = {}
         if isinstance(image, ImageFile):
-            own, image = {**file_options(image), "name": image.name}, image.array
+            own, image = {**file_options(image, options), "name": image.name}, image.array
         name = f"image {number}" if len(annotations) > 1 else "the image"
-        pairs.append(TrainingPair(image, painted, **{"name": name, **own, **options}))
+        pairs.append(TrainingPair(image, painted, **{"name": name, **options, **own}))
     return pairs, []
 
 
@@ -80,7 +80,7 @@ def _from_files(
         )
     for name, image_path, path in matched:
         image = read_image(image_path)
-        own = {**file_options(image), **options, "name": name}
+        own = {**file_options(image, options), "name": name}
         if "axes" in options:
             own["rgb"] = image.rgb and options["axes"].upper().endswith("C")
         labels, axes = read_labels(path)
