@@ -16,7 +16,7 @@ from napari.layers import Image, Layer
 
 from ..engine.axes import check_axes, guess_axes
 from ..engine.errors import InputError
-from .told import told_axes, told_sizes
+from .told import told_axes, told_channels, told_sizes
 from .transforms import Transform, pixel_size
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class LayerImage:
     person gave them, or of a layer without units as its file tells."""
     stacked: bool = False
     """Whether several layers are the channels."""
+    told_channels: tuple[str, ...] = ()
+    """Names of the channels, as the layer or its file tells them."""
     notes: tuple[str, ...] = ()
     """What a person should know about this image."""
     region: Slices = ()
@@ -81,6 +83,14 @@ class LayerImage:
         if self.pixel_size_yx is None:
             return None
         return float(np.sqrt(self.pixel_size_yx[0] * self.pixel_size_yx[1]))
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels; empty if they have none, or are colours."""
+        if self.stacked:
+            return self.names
+        count = self.data.shape[self.axes.index("C")] if "C" in self.axes else 0
+        return self.told_channels if count == len(self.told_channels) and not self.rgb else ()
 
     @property
     def layer_axes(self) -> str:
@@ -246,6 +256,7 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
         source_id=layer_id(first),
         stacked=len(chosen) > 1,
         levels=levels,
+        told_channels=told_channels(first, tuple(data.shape)) if len(chosen) == 1 else (),
     )
     height, width = (image.layer_axes.index(letter) for letter in "YX")
     if pixel_size(transform, (height, width)) is None:

@@ -119,6 +119,6 @@ def _channels(
         except SA2NetError:
             return None
     data = image.data if not isinstance(image.data, np.ndarray) else np.array(image.data)
-    names = image.names if image.stacked else ()
+    names = image.channel_names
     channels = channels_of(data, image.axes, rgb=image.rgb, names=names, region=region)
     return channels if channels.shape == objects.labels.shape else None

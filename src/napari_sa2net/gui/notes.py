@@ -63,13 +63,20 @@ def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) 
 
 
 def earlier(
-    viewer: ViewerModel, image: LayerImage, mark: Mapping[str, Any], layer_type: type
+    viewer: ViewerModel,
+    image: LayerImage,
+    mark: Mapping[str, Any],
+    layer_type: type,
+    *,
+    any_index: bool = False,
 ) -> list[Any]:
     """Return the layers of an earlier run that a result may update, the newest first.
 
     Those of another region stay as they are; a preview replaces the one before, wherever it was.
+    With ``any_index`` they are all of a kind, such as the four stages.
     """
-    keys = ("kind", "preview", "index") + (() if mark.get("preview") else ("region",))
+    keys = ("kind", "preview") + (() if any_index else ("index",))
+    keys += () if mark.get("preview") else ("region",)
     found = []
     for layer in viewer.layers:
         note = note_of(layer)

@@ -50,7 +50,6 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     labelling = replace(widget.segment.labelling.value(), threshold=0.25)
     widget.segment.labelling.set_value(labelling)
     dialog = opened(widget, pictures)
-    dialog.channels.setText("1, 0")
     dialog.save["geojson"].setChecked(True)
     dialog.existing.setCurrentIndex(1)
     dialog.start.click()
@@ -63,7 +62,7 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     assert request.save == ("table", "geojson")
     assert request.replace
     assert request.options["diameter"] == 33
-    assert request.options["channels"] == (1, 0)
+    assert request.options["channels"] is None
     assert request.options["labelling"] == labelling
     assert dialog.start.isEnabled()
 
@@ -76,7 +75,7 @@ def test_failures_are_listed_and_the_others_go_on(
     dialog.start.click()
     wait(qtbot, widget)
     assert lines(dialog) == [
-        "✓ a.png: 3 found", "✗ bad.png is no image.", "✓ c.png: 3 found"]  # fmt: skip
+        "✓ a.png: 3 objects", "✗ bad.png is no image.", "✓ c.png: 3 objects"]  # fmt: skip
     assert dialog.said.text() == "2 done, 1 failed."
     told = widget.segment.messages.label.text()
     assert "bad.png is no image." in told
@@ -122,7 +121,6 @@ def test_closing_the_viewer_ends_it(
         ("images", "nowhere", "is no folder"),
         ("images", "", "is no folder"),
         ("output", " ", "folder for the results"),
-        ("channels", "red", "counted from 0"),
     ],
 )
 def test_what_is_missing_is_said_at_once(

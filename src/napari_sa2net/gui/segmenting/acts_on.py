@@ -1,16 +1,50 @@
-"""Which labels the settings change, in a line that follows whether those can be seen."""
+"""Which labels the settings change, and what the colours of classes mean."""
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from ..jobs.state import acts_on_text
+from ..layers import is_result, note_of
 from ..watching import watch
 from ..wrapping import WrappedLabel
 
 
+class Legend(WrappedLabel):
+    """Says which class each colour is: of the result selected, else of the last one."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(rich=True)
+        self._viewer = viewer
+        self._last: Any = None
+        self.setAccessibleName("Classes")
+        watch(self, viewer.layers.selection.events.active, self._say)
+        self._say()
+
+    def show_result(self, layer: Any) -> None:
+        """Speak of the last result; None if there is none."""
+        self._last = layer
+        self._say()
+
+    def _say(self, _: Any = None) -> None:
+        classes = classes_of(self._viewer.layers.selection.active) or classes_of(self._last)
+        entries = [
+            f'<span style="color: {info["color"]}">■</span> '
+            f"{html.escape(info['name'])} ({info['value']})"
+            for info in classes
+        ]
+        self.setText("&nbsp; ".join(entries))
+        self.setVisible(bool(entries))
+
+
+def classes_of(layer: Any) -> list[dict[str, Any]]:
+    """Return value, name and colour of each class of a result; none for one of objects."""
+    return list((note_of(layer) or {}).get("classes") or ()) if is_result(layer) else []
+
+
 class ActsOn(WrappedLabel):
-    """Says which result the label settings change."""
+    """Says which result the label settings change, and follows whether that can be seen."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ from ..notes import (
     make_note,
 )
 from .edits import is_edited, remember, set_data, set_plane
-from .maps import describe_bytes, estimate_map_bytes, too_large, write_maps
+from .maps import describe_bytes, estimate_map_bytes, remove_others, too_large, write_maps
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,6 +38,7 @@ __all__ = [
     "estimate_map_bytes",
     "is_edited",
     "left_alone",
+    "remove_others",
     "too_large",
     "write_labels",
     "write_maps",
@@ -73,7 +74,7 @@ def write_labels(
     classes
         Of the model, background first.
     features
-        Columns ``index, class, area``. For classes without a table, their names.
+        Columns ``index, class, area``; the names of the classes are added.
     preview
         Whether this is a preview: it has a layer of its own.
 
@@ -86,14 +87,15 @@ def write_labels(
     data = np.array(image.expand(labels))
     letters = image.layer_axes
     sides = (letters.index("Y"), letters.index("X"))
-    table = _table(features, classes, result)
+    table = class_table(features, classes, result)
     colormap = (
         colours.class_colormap(classes)
         if result == "classes" and classes
         else colours.instance_colormap()
     )
     name = f"{image.name} preview" if preview else f"{image.name} labels{note.place}"
-    mark = make_note(note, image, "labels", name, preview=preview, result=result)
+    named = class_colours(classes, result)
+    mark = make_note(note, image, "labels", name, preview=preview, result=result, classes=named)
     edited: list[Any] = []
     for layer in earlier(viewer, image, mark, Labels):
         if layer.ndim != data.ndim or layer.multiscale:  # one on the disk is replaced by hand
@@ -172,13 +174,36 @@ def left_alone(layer: Any) -> str:
     return f"You have edited “{layer.name}”: the new labels go to a layer of their own."
 
 
-def _table(
+def class_table(
     features: Mapping[str, Any] | None, classes: Sequence[ClassInfo], result: str
 ) -> dict[str, Any]:
-    """Return the features table of a Labels layer; ``index`` is what the status bar goes by."""
-    if features is not None:
-        return {name: np.asarray(column) for name, column in features.items()}
-    if result == "classes":
-        names = [info.name for info in classes]
-        return {"index": np.arange(len(names)), "class": np.array(names, dtype=object)}
-    return {"index": np.zeros(0, dtype=int)}
+    """Return the features table of a Labels layer; ``index`` is what the status bar goes by.
+
+    Classes have all a row, so that one that a person paints is named too.
+    """
+    table = {name: np.asarray(column) for name, column in (features or {}).items()}
+    if result == "classes" and classes:
+        numbers = [n for n, info in enumerate(classes) if n and not info.derived]
+        if "area" in table:
+            areas = dict(zip(table["index"].tolist(), table["area"].tolist(), strict=True))
+            table["area"] = np.array([areas.get(n, 0) for n in numbers])
+        table |= {"index": np.array(numbers), "class": np.array(numbers)}
+    if not table:
+        return {"index": np.zeros(0, dtype=int)}
+    if classes and "class" in table:
+        names = np.array([classes[n].name for n in table["class"]], dtype=object)
+        at = list(table).index("class") + 1
+        items = list(table.items())
+        table = dict([*items[:at], ("class_name", names), *items[at:]])
+    return table
+
+
+def class_colours(classes: Sequence[ClassInfo], result: str) -> list[dict[str, Any]]:
+    """Return value, name and colour of each class, for the note of a result of classes."""
+    if result != "classes":
+        return []
+    return [
+        {"value": n, "name": info.name, "color": info.color}
+        for n, info in enumerate(classes)
+        if n and not info.derived
+    ]

@@ -27,6 +27,7 @@ from ..layers import NOTE, LayerImage, note_of
 from ..notes import Note, Written, claim, earlier, make_note
 from ..saving import MEASURES_FILTER
 from .maps import describe_bytes
+from .results import class_colours, class_table
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -106,7 +107,8 @@ def show_store(
         As for :func:`~napari_sa2net.gui.segmenting.results.write_labels`.
     """
     name = f"{image.name} labels{note.place}"
-    mark = make_note(note, image, "labels", name, preview=False, result=result)
+    named = class_colours(classes, result)
+    mark = make_note(note, image, "labels", name, preview=False, result=result, classes=named)
     mark[STORE] = str(store)
     before = [layer for layer in earlier(viewer, image, mark, Labels) if store_of(layer)]
     if before and store_of(before[0]) == store:
@@ -123,6 +125,7 @@ def show_store(
         multiscale=True,
         name=name,
         colormap=colormap,
+        features=class_table(None, classes, result),
         metadata={NOTE: mark},
         **image.result_transform().kwargs(),
     )
