@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..engine.images import default_channels
 from .image_values import Key
@@ -15,9 +23,12 @@ from .wrapping import WrappedLabel
 MOST_ROWS = 6
 """Above which the list scrolls."""
 
+LONGEST = 30
+"""Characters of a name that are shown."""
+
 TIP = (
-    "<qt>Tick the channels that the model is to look at. With several, the one ticked first goes "
-    "to the model's first channel, and so on: what each is used as stands beside it.</qt>"
+    "Tick the channels that the model is to look at. With several, the one ticked first goes to "
+    "the model's first channel, and so on: what each is used as stands beside it."
 )
 
 
@@ -54,17 +65,23 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
         self._card: Any = None
         self._order: list[Key] | None = None
         """The channels ticked by a person, in the model's order; None before the first tick."""
-        self.list = QListWidget()
-        self.list.setToolTip(TIP)
-        self.list.setAccessibleName("Channels for the model")
-        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.boxes: list[QCheckBox] = []
+        """One for each channel."""
+        rows = QWidget()
+        self._rows = QVBoxLayout(rows)
+        self._rows.setContentsMargins(2, 2, 2, 2)
+        self._rows.setSpacing(2)
+        self._scroll = QScrollArea()
+        self._scroll.setWidget(rows)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.hint = WrappedLabel()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.list)
+        column.addWidget(self._scroll)
         column.addWidget(self.hint)
-        self.setFocusProxy(self.list)
-        self.list.itemChanged.connect(self._on_ticked)
 
     # --- what there is ---------------------------------------------------------------------
 
@@ -82,8 +99,11 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
         colours
             Whether they are red, green and blue.
         """
+        before = self._titles
         self._keys, self._titles, self._colours = list(keys), list(titles), colours
-        self._fill()
+        if self._titles != before:
+            self._fill()
+        self._show()
 
     def set_card(self, card: Any) -> None:
         """Tell which model the channels are for."""
@@ -100,7 +120,7 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
     def set_chosen(self, keys: Sequence[Key] | None) -> None:
         """Tick these, as a person did before; None: as the model wants."""
         self._order = None if keys is None else list(keys)
-        self._fill()
+        self._show()
 
     def value(self) -> tuple[int, ...] | None:
         """Return the numbers of the channels in the model's order; None: as the model wants."""
@@ -119,19 +139,16 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
             return ""
         if self._is_grey(takes, ticked):
             return ""
-        wants = "one"
-        if 1 < takes <= count:
-            wants = f"one, or {takes} in the order {self._order_text(card)}"
         name = f"the model “{card.name}”"
+        several = f", or {takes} in the order {_order_text(card)}" if 1 < takes <= count else ""
         if not ticked:
-            listed = ", ".join(self._titles)
             return (
-                f"The image has {count} channels ({listed}): tick under Channels what {name} is "
-                f"to look at, {wants}."
+                f"The image has {count} channels ({', '.join(self._titles)}): under Channels tick "
+                f"the one that {name} is to look at{several}."
             )
         return (
             f"{len(ticked)} channels are ticked ({', '.join(self.titles())}), and {name} takes "
-            f"{takes if takes > 1 else 'one'}: tick {wants} under Channels."
+            f"{takes if takes > 1 else 'one'}: under Channels tick one{several}."
         )
 
     def _takes(self, card: Any) -> int | None:
@@ -140,9 +157,6 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
     def _is_grey(self, takes: int, ticked: list[Key]) -> bool:
         """Whether colours become one channel."""
         return takes == 1 and self._colours and ticked == self._keys[:3]
-
-    def _order_text(self, card: Any) -> str:
-        return ", ".join(card.channels) if card.channels else "of the model's channels"
 
     def _own(self) -> list[Key] | None:
         """Return what a person ticked, as far as it is there; None if that was nothing of this."""
@@ -161,10 +175,9 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
         found = default_channels(len(self._keys), takes, colours=self._colours)
         return [] if found is None else [self._keys[number] for number in found]
 
-    def _on_ticked(self, item: QListWidgetItem) -> None:
-        key = self._keys[self.list.row(item)]
+    def _on_ticked(self, key: Key, on: bool) -> None:
         order = [other for other in self._ticked() if other != key]
-        if item.checkState() == Qt.CheckState.Checked:
+        if on:
             alone = self._takes(self._card) == 1 and not self._any
             order = [key] if alone else [*order, key]
         self._order = order
@@ -174,30 +187,34 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
     # --- showing ---------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        row = self.list.currentRow()
-        self.list.blockSignals(True)
-        self.list.clear()
-        for title in self._titles:
-            item = QListWidgetItem(title)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            self.list.addItem(item)
-        self.list.setCurrentRow(max(0, min(row, self.list.count() - 1)))
-        self.list.blockSignals(False)
-        rows = min(MOST_ROWS, self.list.count())
-        self.list.setFixedHeight(8 + rows * max(18, self.list.sizeHintForRow(0)))
-        self._show()
+        for box in self.boxes:
+            self._rows.removeWidget(box)
+            box.hide()  # it is gone only when the event loop runs again
+            box.deleteLater()
+        self.boxes = []
+        for row, title in enumerate(self._titles):
+            box = QCheckBox()
+            box.setToolTip(f"<qt><b>{html.escape(title)}</b><br>{TIP}</qt>")
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            box.toggled.connect(lambda on, row=row: self._on_ticked(self._keys[row], on))
+            self._rows.addWidget(box)
+            self.boxes.append(box)
+        rows = min(MOST_ROWS, len(self.boxes))
+        height = max((box.sizeHint().height() for box in self.boxes), default=0) + 2
+        self._scroll.setFixedHeight(4 + rows * height)
 
     def _show(self) -> None:
         """Show what is ticked and what each is used as, and what is still to be ticked."""
         ticked = self._ticked()
-        self.list.blockSignals(True)
-        for row, (key, title) in enumerate(zip(self._keys, self._titles, strict=True)):
-            item, used = self.list.item(row), self._used_as(key, ticked)
-            state = Qt.CheckState.Checked if key in ticked else Qt.CheckState.Unchecked
-            item.setCheckState(state)
-            item.setText(f"{title} → {used}" if used else title)
-            item.setToolTip(title)
-        self.list.blockSignals(False)
+        for key, title, box in zip(self._keys, self._titles, self.boxes, strict=True):
+            used = self._used_as(key, ticked)
+            name = title if len(title) <= LONGEST else f"{title[: LONGEST - 9]}…{title[-8:]}"
+            text = f"{name} → {used}" if used else name
+            box.setText(text.replace("&", "&&"))  # it is no mnemonic
+            box.setAccessibleName(f"Channel {title}, {used}" if used else f"Channel {title}")
+            box.blockSignals(True)
+            box.setChecked(key in ticked)
+            box.blockSignals(False)
         problem = "" if self._any else self.problem_for(self._card)
         self.hint.setText(problem)
         self.hint.setVisible(bool(problem))
@@ -213,3 +230,7 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
             place = ticked.index(key)
             return self._card.channels[place] if self._card.channels else f"channel {place + 1}"
         return "used alone" if len(ticked) == 1 < takes else ""
+
+
+def _order_text(card: Any) -> str:
+    return ", ".join(card.channels) if card.channels else "of the model's channels"

@@ -64,6 +64,8 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         """What is chosen, with the axes shown; None if nothing usable is."""
         self.problem = ""
         """Why :attr:`image` is None."""
+        self._read_from: list[str] = []
+        """Ids of the layers that it was read from."""
         self.combo = QComboBox()
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -198,7 +200,6 @@ class ImagePanel(QWidget):  # type: ignore[misc]
 
     def _refill(self, _: Any = None) -> None:
         before, images = self.layer, self._images()
-        channels = self.layers() if before is not None else []
         for layer in images:
             if id(layer.events) not in self._named:
                 self._named.add(id(layer.events))
@@ -213,8 +214,9 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.combo.blockSignals(False)
         if wanted:
             self._list_others()
-            if channels != self.layers():  # one is gone, or they lie in another order
-                self._on_data()
+            channels = list(map(layers.layer_id, self.layers()))
+            if channels != self._read_from:  # one is gone, or they lie in another order
+                self._read(guess=len(channels) != len(self._read_from))
         else:
             self._on_layer()
 
@@ -302,7 +304,9 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         return list(range(int(image.data.shape[image.axes.index("C")])))
 
     def _read_layers(self, guess: bool) -> None:
-        image = layers.read_image(self.layers())
+        chosen = self.layers()
+        self._read_from = list(map(layers.layer_id, chosen))
+        image = layers.read_image(chosen)
         typed = self.axes.text().strip().upper()
         if guess or not typed:
             if guess:

@@ -5,7 +5,6 @@ It holds what the chosen model goes by: the diameter of objects in pixels, or th
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +142,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
         )
         self.hint = WrappedLabel()
         self.same = QPushButton()
+        self.same.setToolTip("Take for this image what was given for the other one.")
         self.same.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -239,9 +239,6 @@ class ScaleField(QWidget):  # type: ignore[misc]
             size = self.spin.textFromValue(other.value) + self.spin.suffix()
             text += f" The {size} given for “{other.name}” are of that image alone."
             self.same.setText(f"Use {size} here too")
-            self.same.setToolTip(
-                f"<qt>Take for this image what was given for “{html.escape(other.name)}”.</qt>"
-            )
         self.same.setVisible(other is not None)
         self.hint.setText(text)
 

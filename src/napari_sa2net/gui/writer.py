@@ -81,7 +81,7 @@ class Writer:
         if shown.layer not in before:
             raise_above(viewer, written, shown.layer)
         mark = {"preview": target.preview, "region": note.region}
-        texts += [each.message for each in written]
+        texts += dict.fromkeys(each.message for each in written)
         texts.append(results.remove_others(viewer, target.maps_image, written, mark))
         return [text for text in texts if text]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
 
 from napari_sa2net.engine.cards import ClassInfo
 from napari_sa2net.gui.keeping import keeper_of
@@ -85,9 +84,8 @@ def test_a_layer_from_elsewhere_is_learned_as_its_row_says(
 
 def choose(tab: Any, number: int) -> None:
     """Tick one channel alone, as a person does."""
-    for row in range(tab.image.channels.list.count()):
-        state = Qt.CheckState.Checked if row == number else Qt.CheckState.Unchecked
-        tab.image.channels.list.item(row).setCheckState(state)
+    for row, box in enumerate(tab.image.channels.boxes):
+        box.setChecked(row == number)
 
 
 def begin_on_channels(viewer: Any, tab: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from qtpy.QtWidgets import QComboBox
+
 from ...engine.instances import LabelSettings
 from ..forms import DataclassForm
 from ..jobs.state import CHOICES
@@ -35,6 +37,8 @@ class LabellingForm(DataclassForm):
         super().__init__(LabelSettings(), FIELDS)
         self._own = LabelSettings()
         self._stacked = ""
+        policy = QComboBox.SizeAdjustPolicy.AdjustToContents  # as others are offered
+        self.controls["link"].setSizeAdjustPolicy(policy)
 
     def begin(self, own: LabelSettings, shown: LabelSettings | None = None) -> None:
         """Show a model's own settings for the image, or others that were chosen for it."""

@@ -37,8 +37,13 @@ MAP_LAYERS = {"probabilities": "probability", "stages": "stage", "attention": "a
 COLORMAPS = {"stage": "cyan", "attention": "magma", "disagreement": "inferno"}
 """They begin with black, so that a map can be added to what lies below it."""
 
-OPACITY = {"stage": 0.6, "attention": 0.5}
-"""Of maps that are bright nearly everywhere."""
+OPACITY = 0.8
+"""Of the maps that lie under the labels, shared by those of several kinds."""
+
+COVERED = (
+    "The maps lie under the labels, one of each kind to be seen. The others of its kind are in the "
+    "layer list: their eyes show them, or hide what covers them."
+)
 
 
 def write_maps(
@@ -76,6 +81,7 @@ def write_maps(
         a message says so.
     """
     active = viewer.layers.selection.active
+    below = [group for group in MAP_LAYERS if maps.get(group) is not None]
     written: list[Written] = []
     for kind, index, title, data, info in _maps(maps, classes):
         name = f"{image.name} {title}" + (" (preview)" if preview else note.place)
@@ -100,7 +106,7 @@ def write_maps(
                 colormap=colormap,
                 contrast_limits=(0.0, 1.0),
                 blending="additive",
-                opacity=OPACITY.get(kind, 1.0),
+                opacity=1.0 if kind == "disagreement" else OPACITY / max(1, len(below)),
                 visible=index == _first(kind, maps),
                 metadata={NOTE: mark},
                 **image.result_transform().kwargs(),
@@ -108,7 +114,8 @@ def write_maps(
             above = labels if kind == "disagreement" else None
             viewer.layers.insert(_place(viewer, image, above), layer)
             claim(layer, mark)
-            written.append(Written(layer, created=True, message=_covered(kind, index, maps)))
+            covered = any(one.created for one in written) and not layer.visible
+            written.append(Written(layer, created=True, message=COVERED if covered else ""))
     if active is not None and active in viewer.layers:
         viewer.layers.selection.active = active
     return written
@@ -223,15 +230,6 @@ def _maps(
 def _first(kind: str, maps: Mapping[str, Any]) -> int:
     """Return the number of the map of a kind that tells most; the background tells least."""
     return int(kind == "probability" and len(maps["probabilities"]) > 1)
-
-
-def _covered(kind: str, index: int, maps: Mapping[str, Any]) -> str:
-    """Return what is to be said of a new map that covers others; empty if there is nothing."""
-    if kind == "disagreement" or index != _first(kind, maps):
-        return ""
-    what = {"probability": "The other probabilities", "stage": "Stages 2 to 4", "attention":
-            "Attention maps 2 to 4"}[kind]  # fmt: skip
-    return f"{what} are in the layer list too: their eyes show them, and hide the labels over them."
 
 
 def _place(viewer: ViewerModel, image: LayerImage, labels: Any = None) -> int:
