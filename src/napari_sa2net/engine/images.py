@@ -374,7 +374,8 @@ def _choose_channels(
         chosen = default_channels(count, wanted, colours=colours)
         if chosen is not None:
             return chosen
-        which, example = "which one to use", (0,)
+        which = "which one to use"
+        example: tuple[int, ...] = (0,)
         if 1 < wanted < count:
             which = f"which {wanted} to use, in the model's order, or one alone"
             example = tuple(range(wanted))

@@ -216,15 +216,15 @@ def _lengths(name: str, value: Any, most: int) -> float | tuple[float, ...] | No
 
 def _channels(value: Any) -> tuple[int | str, ...] | None:
     """Return a channel or several, each a number or a name, as a tuple."""
-    given = [value] if isinstance(value, (str, Integral)) else value
+    if value is None:
+        return None
     try:
-        numbers = _numbers("channels", [n for n in given or () if not isinstance(n, str)]) or ()
-    except (InputError, TypeError) as error:
+        given = [value] if isinstance(value, (str, Integral)) else list(value)
+        return tuple(channel if isinstance(channel, str) else int(channel) for channel in given)
+    except (TypeError, ValueError) as error:
         raise InputError(
             f"channels is {value!r}: give whole numbers from 0 on or names, as (0, 2)."
         ) from error
-    left = iter(numbers)
-    return None if given is None else tuple(n if isinstance(n, str) else next(left) for n in given)
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...] | None:

@@ -142,7 +142,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             self.axes.setText(axes)
             self._on_axes()
         keys = self._channel_keys()
-        wanted = None if channels is None else tuple(keys[n] for n in channels if n < len(keys))
+        wanted = tuple(keys[n] for n in channels or () if n < len(keys)) or None
         self.channels.set_chosen(wanted)
         self._say(channels=wanted)
 
@@ -182,7 +182,8 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         """Take a further layer as a channel, or no longer: the axes are guessed again."""
         others = tuple(map(layers.layer_id, self._ticked_others()))
         chosen = self.channels.chosen()
-        if chosen is not None and item.checkState() == Qt.CheckState.Checked:
+        on = item.checkState() == Qt.CheckState.Checked
+        if on and chosen is not None and len(chosen) > 1:  # one alone stays so
             chosen = (*chosen, layers.layer_id(item.data(Qt.ItemDataRole.UserRole)))
             self.channels.set_chosen(chosen)
         self._read(guess=True, quiet=True)

@@ -58,16 +58,12 @@ class ImageValues(QObject):  # type: ignore[misc]
         """Return what was said of the image of ``layer``; None for what was said without one."""
         return self._said.get(_id(layer), Said())
 
-    def known(self, layer: Any) -> bool:
-        """Whether anything was ever said of the image of ``layer``."""
-        return _id(layer) in self._said
-
     def set(self, layers: Sequence[Any], **values: Any) -> None:
         """Take note of what was said of an image, given by its layers; of no image if empty."""
         changed = False
         for layer in layers or [None]:
             said = replace(self.of(layer), **values)
-            changed = changed or said != self.of(layer) or not self.known(layer)
+            changed = changed or said != self.of(layer)
             self._said[_id(layer)] = said
         for name in ("diameter", "pixel_size"):
             if layers and values.get(name):
@@ -84,7 +80,7 @@ class ImageValues(QObject):  # type: ignore[misc]
     def begin(self, layers: Sequence[Any]) -> None:
         """Take what was said before there was an image as said of the first one."""
         before = self._said.pop("", None)
-        if before is not None and layers and not self.known(layers[0]):
+        if before is not None and layers and _id(layers[0]) not in self._said:
             self.set(layers, diameter=before.diameter, pixel_size=before.pixel_size)
 
 

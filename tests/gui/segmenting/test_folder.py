@@ -67,6 +67,21 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     assert dialog.start.isEnabled()
 
 
+def test_links_can_be_chosen_for_a_folder_without_an_image(
+    qtbot: Any, open_widget: Any, backend: Any, pictures: Path
+) -> None:
+    _, widget = open_widget()
+    link = widget.segment.labelling.controls["link"]
+    assert [link.itemText(row) for row in range(link.count())] == [
+        "Off", "Through Z", "Through time"]  # fmt: skip
+    link.setCurrentIndex(1)
+    dialog = opened(widget, pictures)
+    assert dialog.uses.text().endswith("linked through Z")
+    dialog.start.click()
+    wait(qtbot, widget)
+    assert backend.folders[-1].options["labelling"].link == "z"
+
+
 def test_failures_are_listed_and_the_others_go_on(
     qtbot: Any, open_widget: Any, pictures: Path
 ) -> None:

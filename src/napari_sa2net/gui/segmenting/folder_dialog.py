@@ -289,7 +289,8 @@ def uses_text(choices: Choices) -> str:
         f"{settings.result}, threshold {settings.threshold:g}, minimum size {settings.min_size}"
     )
     if settings.link != "none" and settings.result == "instances":
-        labels += f", linked {CHOICES[settings.link].lower()}"
+        through = CHOICES[settings.link]
+        labels += f", linked {through[0].lower()}{through[1:]}"
     return f"{name}; {size}; {labels}"
 
 

@@ -72,7 +72,7 @@ class LabellingForm(DataclassForm):
         Parameters
         ----------
         stacked
-            The letters of ``"TZ"`` along which it has several planes.
+            The letters of ``"TZ"`` along which it has several planes, in the order of the list.
         """
         self._stacked = stacked
         settings = self.value()

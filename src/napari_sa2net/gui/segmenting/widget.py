@@ -380,8 +380,10 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         shown = self.controller.shown
         present = shown is not None and shown.layer in self._viewer.layers
         self.acts_on.show_result(shown, present, self.model.name)
-        self.legend.show_result(shown.layer if present else None)
+        self.legend.show_result(None if shown is None or not present else shown.layer)
         self._refresh_labelling()
 
     def _refresh_labelling(self) -> None:
-        self.labelling.show_usable(stacked_axes(self.image.image))
+        image = self.image.image
+        # Without an image they are the settings of a folder, of which nothing is known.
+        self.labelling.show_usable("ZT" if self.image.layer is None else stacked_axes(image))

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject
 
 from ..annotating.pairs import PairList
 from ..image_panel import ImagePanel
-from ..image_values import ImageValues
+from ..image_values import ImageValues, Said
 from ..layers import layer_id
 
 SIZES = ("diameter", "pixel_size")
@@ -46,8 +46,8 @@ class Chosen(QObject):  # type: ignore[misc]
         if image != self._image:
             self._image = image
             pairs = self._pairs.on(sources)
-            if pairs and not self._said.known(self._panel.layer):
-                self._show(pairs[0])
+            if pairs:
+                self._show(pairs[0], self._said.of(self._panel.layer))
             self._shown = self._values()
             self._pairs.change(pairs, **self._shown)
             return
@@ -70,7 +70,7 @@ class Chosen(QObject):  # type: ignore[misc]
         if pair is None or self._pairs.on(pair.sources) != [pair]:
             return
         if pair.sources == self._panel.layers():
-            self._show(pair)
+            self._show(pair, Said())
             self.follow()
 
     def _values(self) -> dict[str, Any]:
@@ -80,12 +80,13 @@ class Chosen(QObject):  # type: ignore[misc]
         axes = {} if image is None else {"axes": image.axes}
         return {**axes, "channels": self._panel.channels.value(), **sizes}
 
-    def _show(self, pair: Any) -> None:
-        """Show what a painting knows of the image chosen."""
+    def _show(self, pair: Any, said: Said) -> None:
+        """Show what a painting knows of the image chosen, where a person has not said else."""
         self._showing = True
         try:
-            self._panel.correct(pair.axes, pair.channels)
-            sizes = {name: getattr(pair, name) for name in SIZES}
-            self._said.set(self._panel.layers(), **sizes)
+            channels = self._panel.channels.value() if said.channels else pair.channels
+            self._panel.correct(said.axes or pair.axes, channels)
+            sizes = {name: getattr(said, name) or getattr(pair, name) for name in SIZES}
+            self._said.set(self._panel.chosen_first(), **sizes)
         finally:
             self._showing = False
