@@ -90,7 +90,8 @@ def test_it_runs_as_a_module() -> None:
         ["segment", "a.png"],
         ["segment", "a.png", "-o", "out", "--axes", "YX1"],
         ["segment", "a.png", "-o", "out", "--position", "first"],
-        ["segment", "a.png", "-o", "out", "--channels", "red"],
+        ["segment", "a.png", "-o", "out", "--channels", "red,,1"],
+        ["segment", "a.png", "-o", "out", "--channels", "-1"],
         ["segment", "a.png", "-o", "out", "--threshold", "2"],
         ["segment", "a.png", "-o", "out", "--min-size", "-1"],
         ["segment", "a.png", "-o", "out", "--diameter", "0"],
@@ -164,6 +165,48 @@ def test_axes_pixel_size_and_maps_are_kept(model_file: str, tmp_path: Path) -> N
     assert sum(int(float(row["area"])) for row in rows) == np.count_nonzero(labels)
 
 
+def test_the_number_of_a_stack_says_that_its_planes_are_not_linked(
+    model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stack.tif"
+    write_image(path, np.stack([IMAGE] * 3), "ZYX", {})
+    assert segment(path, model=model_file, out=tmp_path / "loose") == 0
+    said = capsys.readouterr()
+    loose = re.search(r"\((\d+) objects? in 3 planes, not linked through Z\)", said.out)
+    assert loose is not None
+    assert "--link z  gives it one number" in said.err
+    assert segment(path, "--link", "z", model=model_file, out=tmp_path / "linked") == 0
+    said = capsys.readouterr()
+    linked = re.search(r"\((\d+) objects? in 3 planes, linked through Z\)", said.out)
+    assert linked is not None
+    assert int(loose[1]) == 3 * int(linked[1]) > 0
+    assert "--link" not in said.err
+
+
+def test_classes_are_named(
+    model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "plane.tif"
+    write_image(path, IMAGE, "YX", {})
+    options = ("--result", "classes", "--threshold", "0.01", "--min-size", "0")
+    assert segment(path, *options, model=model_file, out=tmp_path / "out") == 0
+    assert "(1 class (nucleus))" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("channels", ["actin", "ACTIN", "1", "488 nm,1,actin", "488 nm"])
+def test_channels_are_given_by_number_or_name(
+    channels: str, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cells.ome.tif"
+    write_image(path, np.stack([IMAGE] * 2), "CYX", {}, channel_names=("488 nm", "actin"))
+    for out in (tmp_path / "out", tmp_path / "out.ome.zarr"):
+        assert segment(path, "--channels", channels, model=model_file, out=out) == 0
+    assert segment(path, "--channels", "DAPI", model=model_file, out=tmp_path / "other") == 1
+    assert "no channel is called 'DAPI': its channels, from 0 on, are 488 nm, actin" in (
+        capsys.readouterr().err
+    )
+
+
 def test_options_reach_the_engine(model_file: str, tmp_path: Path) -> None:
     stack = np.stack([IMAGE, IMAGE, IMAGE, IMAGE])
     tifffile.imwrite(tmp_path / "s.tif", stack)
@@ -196,10 +239,10 @@ def test_a_bug_in_a_file_does_not_stop_the_others_either(
     pictures: Path, model_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def fail_once(path: Path) -> Any:
+    def fail_once(path: Path, **kwargs: Any) -> Any:
         if path.name == "a.png":
             raise ZeroDivisionError("surprise")
-        return read_image(path)
+        return read_image(path, **kwargs)
 
     monkeypatch.setattr(batch_files, "read_image", fail_once)
     assert segment(pictures, model=model_file, out=tmp_path / "out") == 1

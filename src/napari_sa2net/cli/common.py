@@ -98,7 +98,8 @@ def add_axes(parser: argparse.ArgumentParser, *, all_positions: bool = False) ->
         "--channels",
         type=_channels,
         metavar="0,1,…",
-        help="the channels to use, counted from 0, in the model's order",
+        help="the channels to use, in the model's order: numbers counted from 0, or names if the "
+        "files have them (DAPI,actin)",
     )
     parser.add_argument(
         "--position",
@@ -200,11 +201,16 @@ def _position_or_all(text: str) -> int | str:
     return "all" if text.strip().lower() == "all" else _count(text)
 
 
-def _channels(text: str) -> tuple[int, ...]:
+def _channels(text: str) -> tuple[int | str, ...]:
     parts = text.replace(",", " ").split()
-    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on, as 0,2")
-    return tuple(map(int, parts))
+    if all(part.isascii() and part.isdigit() for part in parts):
+        channels: list[int | str] = [int(part) for part in parts]
+    else:  # a name may have spaces in it
+        names = [part.strip() for part in text.split(",")]
+        channels = [int(name) if name.isascii() and name.isdigit() else name for name in names]
+    if not channels or any(name == "" or str(name)[0] == "-" for name in channels):
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on or names, as 0,2")
+    return tuple(channels)
 
 
 def _region(text: str) -> tuple[int, ...]:

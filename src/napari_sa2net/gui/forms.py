@@ -32,11 +32,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from .jobs.state import CHOICES
+
 SLIDER_STEPS = 200
 LIMITS = {float: (0.0, 1.0), int: (0, 1000)}
 """Range of a number whose field names none; also the most that a slider spans."""
-CHOICES = {"none": "Off", "z": "Through Z", "t": "Through time"}
-"""What is shown for a choice, where its name alone would not do."""
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..fields import check_fields
+from ..images import CHANNELS
 
 Meaning = Literal["strokes", "mask"]
 Of = Literal["classes", "instances"]
@@ -42,7 +43,7 @@ class TrainingPair:
     """For messages."""
     axes: str | None = None
     rgb: bool = False
-    channels: tuple[int, ...] | None = field(default=None, metadata={"min": 0, "longest": 1024})
+    channels: tuple[int | str, ...] | None = field(default=None, metadata=CHANNELS)
     diameter: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
     pixel_size: float | tuple[float, float] | None = field(
         default=None, metadata={"above": 0, "max": 1e9}

@@ -49,8 +49,8 @@ def read_pairs(
     options = {name: value for name, value in options.items() if value is not None}
     position = options.pop("position", None)
     for name in ("channels", "planes"):
-        if name in options and np.ndim(options[name]) == 0:  # one number is welcome too
-            options[name] = (int(options[name]),)
+        if name in options and np.ndim(options[name]) == 0:  # a single one is welcome too
+            options[name] = (options[name],)
     if of_paths(images) != of_paths(annotations):
         raise InputError("Give images and annotations both as arrays or both as paths.")
     if of_paths(images):
@@ -67,7 +67,7 @@ def read_pairs(
         own: dict[str, Any] = {"name": f"image {number}" if len(annotations) > 1 else "the image"}
         if isinstance(image, ImageFile):
             own, image = {"name": image.name, **file_options(image, options)}, image.array
-        own = {**own, **options}
+        own = {**options, **own}  # of which channels are numbers
         if position is not None and own.get("axes"):
             check_axes(own["axes"].upper(), image.shape)
             letters = as_image_axes(own["axes"].upper(), image.shape)

@@ -85,8 +85,6 @@ class PairList(QObject):  # type: ignore[misc]
         self.pairs: list[Pair] = []
         self.card: ModelCard | None = None
         """Of the model that is to learn: its classes are what the paintings mean."""
-        self.given: dict[tuple[str, ...], dict[str, Any]] = {}
-        """Sizes that a person gave, by the ids of the image's layers."""
         viewer.layers.events.removed.connect(self._on_removed)
 
     def of(self, painting: Any) -> Pair | None:

@@ -153,6 +153,11 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         return self._entries[row] if 0 <= row < len(self._entries) else None
 
     @property
+    def card(self) -> Any:
+        """Its card, or None."""
+        return None if self.entry is None else self.entry.card
+
+    @property
     def name(self) -> str:
         """Its name, empty if there is none."""
         return "" if self.entry is None else str(self.entry.card.name)

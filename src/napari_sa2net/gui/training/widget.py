@@ -17,16 +17,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...engine.errors import InputError
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
-from ..image_panel import ImagePanel, parse_channels
+from ..image_panel import ImagePanel
+from ..image_values import image_values_of
 from ..jobs.progress_bar import JobProgress
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
 from ..object_watch import objects_of
 from ..objects_panel import ObjectsPanel
-from ..scale_field import ScaleField, object_size_of
+from ..scale_field import ScaleField
 from ..segmenting.model_panel import download_question
 from .backend import Plan
 from .chosen import Chosen
@@ -63,11 +65,11 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         super().__init__()
         self._viewer = viewer
         self.controller = controller
-        self.image = ImagePanel(viewer)
+        self.image = ImagePanel(viewer, any_channels=True)
         self.image.combo.setToolTip("The image to paint on. It follows the layer you select.")
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
-        self.chosen = Chosen(self.image, object_size_of(viewer), controller.pairs)
+        self.chosen = Chosen(self.image, image_values_of(viewer), controller.pairs)
         self.start = StartPanel(controller.segment)
         self.annotate = AnnotatePanel(
             viewer,
@@ -150,7 +152,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.image.changed.connect(self._on_image)
         self.start.changed.connect(self._on_start)
         self.start.button.clicked.connect(lambda _: self._on_suggest())
-        self.scale.failed.connect(lambda text: controller.note(text, "error"))
+        self.scale.failed.connect(lambda text: controller.fail(InputError(text)))
         self.scale.changed.connect(self.chosen.follow)
         self.scale.changed.connect(self._look)
         self.annotate.made.connect(self.chosen.take)
@@ -189,8 +191,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         if not form:
             return
         self.image.choose(form["layer"])
-        if self.image.layer == form["layer"]:
-            self.image.correct(form["axes"], form["channels"])
         self.start.choose(form["model"])
         if form["classes"] is not None:
             self.start.set_classes(form["classes"])
@@ -204,8 +204,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             classes = None
         self.controller.form = {
             "layer": self.image.layer,
-            "axes": self.image.axes.text(),
-            "channels": self.image.channels.text(),
             "model": self.start.model,
             "classes": classes,
             "settings": self.settings.value(),
@@ -223,28 +221,24 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self._show_progress()
 
     def _on_image(self) -> None:
+        self.controller.choose_image(self.image.layer)
         self.chosen.follow()
         image = self.image.image
         axes = image.axes if image is not None else ""
         pixel_size = image.pixel_size if image is not None else None
-        self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        self.scale.set_image(self.image.chosen_first(), axes, pixel_size)
         self.annotate.offer_classes()
         self.objects.refresh()
         self._look()
 
     def _on_start(self) -> None:
         self.scale.set_card(self.start.card())
+        self.image.channels.set_card(self.start.card())
         self.controller.pairs.set_card(self.start.card())
         self.annotate.colour()
         self.pairs.refresh()
         self._look()
         self._summarise()
-
-    def _channels(self) -> tuple[int, ...] | None:
-        try:
-            return parse_channels(self.image.channels.text())
-        except ValueError:  # still being typed
-            return None
 
     def _look(self) -> None:
         """Tell the preview which image to look at."""
@@ -259,7 +253,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         elif image.pixel_size is not None and card.pixel_size is not None:
             zoom = image.pixel_size / card.pixel_size
         self.controller.preview.show_image(
-            Shown(self.image.layer, image, self._channels(), scale.diameter, zoom)
+            Shown(self.image.layer, image, self.image.channels.value(), scale.diameter, zoom)
         )
 
     def _list_models(self, name: str = "") -> None:
@@ -298,7 +292,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             return
         self.where.ask(
             entry,
-            self._channels(),
             self.scale.value(),
             self.settings.device_name(),
             self.controller.where_next,
@@ -373,7 +366,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.result.show_result(result, busy=state.busy)
         if arrived:
             self._show_outcome()
-        self.messages.show_notes(self.controller.notes)
+        self.messages.show_notes(self.controller.told())
 
     def _show_progress(self) -> None:
         if not self.isVisible():
