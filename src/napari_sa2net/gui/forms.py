@@ -26,6 +26,8 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
+    QLabel,
+    QLayout,
     QScrollArea,
     QSlider,
     QVBoxLayout,
@@ -100,6 +102,7 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         if self._slider.isHidden():
             layout.addStretch(1)
         self.setFocusProxy(self._spin if self._slider.isHidden() else self._slider)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # else its label's mnemonic is dead
         self._slider.valueChanged.connect(self._on_slider)
         self._slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))
         self._spin.valueChanged.connect(self._on_spin)
@@ -182,7 +185,7 @@ class DataclassForm(QWidget):  # type: ignore[misc]
             control = self._make(hints[name], described[name], label)
             text = field_help(kind).get(name, "")
             control.setToolTip(f"<qt>{text}</qt>" if text else "")
-            control.setAccessibleName(label)
+            control.setAccessibleName(label.replace("&", ""))
             self.controls[name] = control
             if isinstance(control, QCheckBox):
                 layout.addRow(control)
@@ -252,8 +255,26 @@ class WheelGuard(QObject):
         return False
 
 
-def tab_page(*widgets: QWidget) -> QScrollArea:
-    """Put widgets below each other on a page that scrolls."""
+def name_fields(page: QWidget) -> None:
+    """Give each field of the forms of a page the name that stands beside it.
+
+    Screen readers read it out; not all of them look for the label.
+    """
+    for form in page.findChildren(QFormLayout):
+        for row in range(form.rowCount()):
+            label = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
+            field = form.itemAt(row, QFormLayout.ItemRole.FieldRole)
+            if label is None or field is None or not isinstance(label.widget(), QLabel):
+                continue
+            # Of several widgets in a row the first one is the field.
+            first = field.itemAt(0) if isinstance(field, QLayout) else field
+            inside = None if first is None else first.widget()
+            if inside is not None and not inside.accessibleName():
+                inside.setAccessibleName(label.widget().text().replace("&", ""))
+
+
+def tab_page(title: str, *widgets: QWidget) -> QScrollArea:
+    """Put widgets below each other on a page that scrolls; ``title`` is what it is called."""
     page = QWidget()
     column = QVBoxLayout(page)
     column.setContentsMargins(2, 2, 6, 2)
@@ -261,7 +282,9 @@ def tab_page(*widgets: QWidget) -> QScrollArea:
         column.addWidget(widget)
     column.addStretch(1)
     WheelGuard(page)
+    name_fields(page)
     scroll = QScrollArea()
+    scroll.setAccessibleName(title)
     scroll.setWidget(page)
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)

@@ -23,6 +23,7 @@ from . import regions
 from .jobs.lifetime import owned_by
 from .layers import LayerImage
 from .watching import watch
+from .wrapping import WrappedLabel
 
 AUTO = "automatic"
 
@@ -160,8 +161,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
             "diameter. Press again to stop measuring. Only for models that go by the size of "
             "objects.</qt>"
         )
-        self.hint = QLabel()
-        self.hint.setWordWrap(True)
+        self.hint = WrappedLabel()
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.spin, 1)

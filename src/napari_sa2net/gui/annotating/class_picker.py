@@ -8,6 +8,7 @@ import numpy as np
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QSizePolicy, QWidget
 
+from ..plain import no_mnemonic, tooltip
 from ..watching import watch
 from .layers import class_colours, meaning_of, painted_classes
 
@@ -99,9 +100,9 @@ class ClassPicker(QWidget):  # type: ignore[misc]
         self.buttons = {}
         for place, (value, (name, colour, tip)) in enumerate(entries.items()):
             button = QPushButton()
-            button.setText(name)
+            button.setText(no_mnemonic(name))
             button.setCheckable(True)
-            button.setToolTip(f"<qt>{tip}</qt>")
+            button.setToolTip(tooltip(tip))
             button.setAccessibleName(name)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             if colour:

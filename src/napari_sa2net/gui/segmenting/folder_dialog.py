@@ -25,7 +25,9 @@ from qtpy.QtWidgets import (
 )
 
 from ...engine.errors import SA2NetError
+from ..forms import name_fields
 from ..resolve import Choices
+from ..wrapping import WrappedLabel
 from .folder import FolderForm, resolve_folder
 
 SAVE = {
@@ -77,11 +79,11 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self.channels = QLineEdit()
         self.save = {kind: QCheckBox(text) for kind, (text, _) in SAVE.items()}
         self.existing = QComboBox()
-        self.uses = QLabel()
-        self.start = QPushButton("&Start")
-        self.stop = QPushButton("S&top")
+        self.uses = WrappedLabel()
+        self.start = QPushButton("Sta&rt")
+        self.stop = QPushButton("St&op")
         self.progress = QProgressBar()
-        self.said = QLabel()
+        self.said = WrappedLabel()
         self.list = QListWidget()
         self._lay_out()
         self._restore()
@@ -118,22 +120,19 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for text, line, pressed in (
             ("&Images", self.images, self._on_images),
-            ("&Results", self.output, self._on_output),
+            ("Res&ults", self.output, self._on_output),
         ):
             label = QLabel(text)
             label.setBuddy(line)
             form.addRow(label, _with_browse(line, pressed))
-        form.addRow("&Channels", self.channels)
+        form.addRow("Cha&nnels", self.channels)
         checks = QVBoxLayout()
         checks.addWidget(QLabel("Labels (OME-TIFF), and:"))
         for box in self.save.values():
             checks.addWidget(box)
         form.addRow("Write", checks)
-        form.addRow("&If there are results", self.existing)
+        form.addRow("If there &are results", self.existing)
         form.addRow("From the tab", self.uses)
-        for label in (self.uses, self.said):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.list.setAccessibleName("Files")
         self.list.setWordWrap(True)
         self.progress.setFormat("%v of %m")
@@ -151,6 +150,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         column.addWidget(self.said)
         column.addWidget(self.list, 1)
         column.addLayout(buttons)
+        name_fields(self)
         self.resize(520, 560)
 
     # --- what is typed ---------------------------------------------------------------------

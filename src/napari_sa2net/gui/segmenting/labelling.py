@@ -9,7 +9,7 @@ from ..forms import DataclassForm
 
 FIELDS = {
     "result": "Result",
-    "threshold": "&Threshold",
+    "threshold": "Thresh&old",
     "min_size": "Minimum size",
     "split": "Split touching objects",
     "seed_threshold": "Splitting",

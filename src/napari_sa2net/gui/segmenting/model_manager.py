@@ -14,10 +14,7 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QGridLayout,
-    QInputDialog,
-    QLabel,
     QListWidget,
-    QMessageBox,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -26,8 +23,10 @@ from qtpy.QtWidgets import (
 )
 
 from ...engine.events import Progress
+from .. import asking
 from ..jobs.state import size_text
 from ..jobs.worker import Outcome, Task, describe_error
+from ..wrapping import WrappedLabel
 
 MODEL_FILES = "Models (*.safetensors *.pth *.pt *.ckpt *.pkl *.zip);;All files (*)"
 """For a file dialog that asks for a model to import."""
@@ -105,8 +104,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self._importing = False
         self._over = False
         self.list = QListWidget()
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = WrappedLabel(rich=True)
         self.about.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.rename = QPushButton("&Rename…")
@@ -114,9 +112,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self.export = QPushButton("&Export…")
         self.join = QPushButton("&Join…")
         self.import_file = QPushButton("&Import…")
-        self.said = QLabel()
-        self.said.setWordWrap(True)
-        self.said.setTextFormat(Qt.TextFormat.PlainText)
+        self.said = WrappedLabel()
         self._lay_out()
         self.list.itemSelectionChanged.connect(self._show)
         self.rename.clicked.connect(lambda _: self._on_rename())
@@ -142,9 +138,11 @@ class ModelManager(QDialog):  # type: ignore[misc]
             "of the SA2-Net authors.</qt>"
         )
         self.list.setAccessibleName("Models")
+        self.about.setAccessibleName("About the model")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         scroll = QScrollArea()
+        scroll.setAccessibleName("About the model")
         scroll.setWidget(self.about)
         scroll.setWidgetResizable(True)
         buttons = QVBoxLayout()
@@ -324,16 +322,11 @@ class ModelManager(QDialog):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no; no is the default."""
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.question(
-            self, "SA2-Net", question, buttons.Yes | buttons.No, buttons.No
-        )
-        return bool(answer == buttons.Yes)
+        return asking.ask(self, question, default=asking.Button.No)
 
     def ask_text(self, title: str, label: str, text: str) -> str:
         """Ask for a line of text; empty if the person gave up."""
-        answer, agreed = QInputDialog.getText(self, title, label, text=text)
-        return str(answer).strip() if agreed else ""
+        return asking.ask_text(self, title, label, text)
 
     def ask_path(self, name: str) -> Path | None:
         """Ask where to save a model."""

@@ -60,6 +60,8 @@ class ClassRow(QWidget):  # type: ignore[misc]
         row.addWidget(self.name, 1)
         row.addWidget(self.remove)
         self._show()
+        self._name()
+        self.name.textChanged.connect(lambda _: self._name())
         self.color.clicked.connect(lambda _: self._choose())
         self.name.editingFinished.connect(self.changed)
         self.remove.clicked.connect(lambda _: self.removed.emit(self))
@@ -73,6 +75,11 @@ class ClassRow(QWidget):  # type: ignore[misc]
         self._color = color
         self._show()
         self.changed.emit()
+
+    def _name(self) -> None:
+        name = self.name.text()
+        self.color.setAccessibleName(f"Colour of {name}")
+        self.remove.setAccessibleName(f"Remove {name}")
 
     def _choose(self) -> None:
         color = QColorDialog.getColor(QColor(self._color), self, "Colour of the class")

@@ -10,13 +10,12 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
-    QMessageBox,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from .. import asking
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
@@ -26,6 +25,7 @@ from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
 from ..scale_field import ScaleField, object_size_of
 from ..segmenting.model_panel import download_question
+from ..wrapping import WrappedLabel
 from .backend import Plan
 from .chosen import Chosen
 from .job import STOPPABLE, TrainController
@@ -79,7 +79,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.where = WhereNextPanel(self.image, controller.pairs)
         self.settings = SettingsPanel(controller.backend.settings())
         self.preview = QCheckBox("Show what it sees as it learns")
-        self.device = QLabel()
+        self.device = WrappedLabel()
         self.plot = LearningPlot()
         self.result = ResultPanel()
         self.keeper = keeper_of(viewer)
@@ -89,9 +89,9 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             "Discard",
             ("Go on where it was. It needs no images for that.", "Forget it for good."),
         )
-        self.train = QPushButton("&Fine-tune")
-        self.pause = QPushButton("P&ause")
-        self.stop = QPushButton("S&top")
+        self.train = QPushButton("Fi&ne-tune")
+        self.pause = QPushButton("Pa&use")
+        self.stop = QPushButton("St&op")
         self.progress = JobProgress()
         self.messages = MessageArea()
         self._scrolling = QTimer(self)
@@ -118,6 +118,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         )
         self.outcome = group("5 · Better or worse?", self.plot, self.result)
         self.scroll = tab_page(
+            "Correct and fine-tune",
             self.kept,
             self.trainings,
             group("Image and model", self.image, self.start),
@@ -134,7 +135,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll, 1)
         layout.addLayout(buttons)
-        self.device.setWordWrap(True)
         layout.addWidget(self.progress)
         layout.addWidget(self.messages)
 
@@ -323,8 +323,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
-        answer = QMessageBox.question(self, "SA2-Net", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        return asking.ask(self, question)
 
     def _on_preview(self, on: bool) -> None:
         self.controller.preview.on = on
@@ -352,7 +351,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.start.button.setEnabled(not state.busy)
         self.pause.setEnabled(training and state.total > 1 and not state.cancelling)
         self.pause.setChecked(state.paused)
-        self.pause.setText("Resume" if state.paused else "P&ause")
+        self.pause.setText("Res&ume" if state.paused else "Pa&use")
         self.stop.setEnabled(state.kind in STOPPABLE and not state.cancelling)
         verb = "Paused" if state.paused else VERBS.get(state.kind, "")
         self.progress.show_state(state, verb)

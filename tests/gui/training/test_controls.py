@@ -1,0 +1,139 @@
+"""What a keyboard and a screen reader find: mnemonics and names of every control."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QScrollBar,
+    QTabBar,
+    QWidget,
+)
+
+from napari_sa2net.engine.cards import ClassInfo
+from napari_sa2net.gui.asking import message_box, text_dialog
+
+SHORTCUTS = Path(__file__).parents[3] / "docs" / "segment.md"
+
+
+@pytest.fixture
+def everything(open_tab: Callable[..., Any], things: Any, left_over: Any) -> tuple[Any, Any]:
+    """Return a viewer and the widget, with as many controls as there can be."""
+    viewer, widget = open_tab()
+    stack = np.stack([things] * 6).reshape(3, 2, 64, 64)
+    viewer.add_image(stack, name="stack", axis_labels=("z", "c", "y", "x"))
+    viewer.add_image(stack, name="other", axis_labels=("z", "c", "y", "x"))
+    viewer.add_shapes(name="part", ndim=4)
+    viewer.add_labels(np.zeros((3, 1, 64, 64), np.uint8), name="painted elsewhere")
+    viewer.layers.selection.active = viewer.layers["stack"]
+    widget.train.annotate.new.click()
+    widget.train.start.define.setChecked(True)
+    widget.train.settings.advanced.button.setChecked(True)
+    return viewer, widget
+
+
+def windows(widget: Any) -> Iterator[tuple[str, QWidget]]:
+    """Return every page and window of the plugin, with its name."""
+    yield "segment", widget.segment
+    yield "train", widget.train
+    yield "models", widget.segment.model.manage_button.open_manager()
+    yield "folder", widget.segment.folder.open_dialog()
+
+
+def letter(text: str) -> str:
+    """Return the letter after a single “&”, small."""
+    found = re.search(r"&(\w)", text.replace("&&", ""))
+    return found[1].lower() if found else ""
+
+
+def mnemonics(page: QWidget) -> list[tuple[str, QWidget]]:
+    """Return the letters of a page, with the control that each belongs to."""
+    found = []
+    for child in page.findChildren(QWidget):
+        shows = isinstance(child, (QAbstractButton, QLabel)) and "<" not in child.text()
+        if shows and letter(child.text()):
+            control = child if isinstance(child, QAbstractButton) else child.buddy()
+            found.append((letter(child.text()), control))
+    return found
+
+
+def taken_by_napari(window: Any) -> set[str]:
+    """Return the letters that napari uses with Alt alone: for its menus and its actions."""
+    menus = window.menuBar().actions()
+    found = {letter(action.text()) for action in menus}
+    while menus:
+        action = menus.pop()
+        if action.menu() is not None:
+            action.menu().aboutToShow.emit()
+            menus += action.menu().actions()
+        for keys in action.shortcuts():
+            alone = re.fullmatch(r"Alt\+(\w)", keys.toString())
+            found.add(alone[1].lower() if alone else "")
+    return found - {""}
+
+
+def test_no_mnemonic_is_napari_s_or_given_twice(everything: tuple[Any, Any]) -> None:
+    viewer, widget = everything
+    taken = taken_by_napari(widget.window())
+    assert {"f", "s", "c"} <= taken  # File, Save screenshot, Copy screenshot
+    for name, page in windows(widget):
+        letters = [each for each, _ in mnemonics(page)]
+        assert len(letters) >= 5, name
+        assert not taken & set(letters), name
+        assert len(set(letters)) == len(letters), (name, letters)
+
+
+def test_every_mnemonic_has_a_control_that_takes_the_focus(everything: tuple[Any, Any]) -> None:
+    _, widget = everything
+    for name, page in windows(widget):
+        for each, control in mnemonics(page):
+            assert control is not None, (name, each)
+            # Qt passes over a label whose field takes none, though a part of it would.
+            assert control.focusPolicy() != Qt.FocusPolicy.NoFocus, (name, each)
+
+
+def name_of(control: QWidget) -> str:
+    """Return what a screen reader says of a control; a label beside it is not heard by all."""
+    if control.accessibleName():
+        return str(control.accessibleName())
+    told = isinstance(control, QAbstractButton) and re.search(r"\w", control.text())
+    return str(control.text()) if told else ""
+
+
+def inner(control: QWidget) -> bool:
+    """Return whether a widget is a part of a control of Qt's."""
+    up = control.parentWidget()
+    while up is not None:
+        if isinstance(up, (QComboBox, QAbstractSpinBox, QTabBar)):
+            return True
+        up = up.parentWidget()
+    return isinstance(control, QScrollBar) or control.objectName().startswith("qt_")
+
+
+def test_every_control_has_a_name(everything: tuple[Any, Any]) -> None:
+    _, widget = everything
+    pages = dict(windows(widget))
+    pages["tabs"] = widget
+    for name, page in pages.items():
+        controls = [
+            child
+            for child in page.findChildren(QWidget)
+            if child.focusPolicy() != Qt.FocusPolicy.NoFocus
+            and child.focusProxy() is None
+            and not inner(child)
+        ]
+        assert len(controls) >= 8, name
+        unnamed = [child for child in controls if not name_of(child).strip()]
+        assert not unnamed, (name, [(type(c).__name__, c.toolTip()) for c in unnamed])
+        assert not [c for c in controls if "&" in c.accessibleName()], name
