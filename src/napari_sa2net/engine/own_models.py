@@ -146,7 +146,7 @@ def taken_names() -> set[str]:
 
 def _own(name: str, what: str) -> Path:
     entry = find_model(name)
-    if entry.status != "imported" or entry.path is None:
+    if not entry.own or entry.path is None:
         raise WeightsError(
             f"The model {name!r} is a released one: only models that you trained or imported can "
             f"be {what}."

@@ -37,11 +37,17 @@ class MainWidget(QWidget):  # type: ignore[misc]
         self.trainer: TrainController = trainer_of(napari_viewer)
         self.train = TrainWidget(napari_viewer, self.trainer)
         self.add_tab(self.train, "Correct && fine-tune")
+        self.train.used.connect(self.show_in_segment)
 
     def add_tab(self, page: QWidget, title: str) -> None:
         """Add a page; the tab bar is shown as soon as there are two."""
         self.tabs.addTab(page, title)
         self.tabs.tabBar().setVisible(self.tabs.count() > 1)
+
+    def show_in_segment(self, layer: Any) -> None:
+        """Go to the tab "Segment", with this image."""
+        self.segment.image.choose(layer)
+        self.tabs.setCurrentWidget(self.segment)
 
     def sizeHint(self) -> QSize:
         """Ask for a dock wide enough for the controls and no wider."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,17 @@ from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
     QLabel,
-    QLineEdit,
     QScrollBar,
     QTabBar,
     QWidget,
 )
 
-from napari_sa2net.engine.cards import ClassInfo
+from napari_sa2net.engine.cards import ClassInfo, Figure, ModelCard
+from napari_sa2net.engine.registry import ModelEntry
+from napari_sa2net.engine.training.comparison import Comparison
 from napari_sa2net.gui.asking import message_box, text_dialog
+from napari_sa2net.gui.jobs.state import JobState
+from napari_sa2net.gui.training.job import Finished
 
 SHORTCUTS = Path(__file__).parents[3] / "docs" / "segment.md"
 
@@ -84,7 +89,7 @@ def taken_by_napari(window: Any) -> set[str]:
 
 
 def test_no_mnemonic_is_napari_s_or_given_twice(everything: tuple[Any, Any]) -> None:
-    viewer, widget = everything
+    _, widget = everything
     taken = taken_by_napari(widget.window())
     assert {"f", "s", "c"} <= taken  # File, Save screenshot, Copy screenshot
     for name, page in windows(widget):
@@ -137,3 +142,73 @@ def test_every_control_has_a_name(everything: tuple[Any, Any]) -> None:
         unnamed = [child for child in controls if not name_of(child).strip()]
         assert not unnamed, (name, [(type(c).__name__, c.toolTip()) for c in unnamed])
         assert not [c for c in controls if "&" in c.accessibleName()], name
+
+
+HOSTILE = '<b>x</b><img src="file:///no.png">&amp; &Z 50%p'
+
+
+def misread(root: QWidget) -> list[str]:
+    """Return texts of controls and tooltips of which a part is read as HTML or a mnemonic."""
+    found = []
+    for child in [root, *root.findChildren(QWidget)]:
+        if "<img" in child.toolTip():  # a tooltip is HTML if it looks like that
+            found.append(child.toolTip())
+        if isinstance(child, QLabel) and "<img" in child.text():
+            if child.textFormat() != Qt.TextFormat.PlainText:
+                found.append(child.text())
+            if child.buddy() is not None and letter(child.text()):
+                found.append(child.text())
+        if isinstance(child, QAbstractButton) and "<img" in child.text() and letter(child.text()):
+            found.append(child.text())
+    return found
+
+
+def test_names_are_text(
+    everything: tuple[Any, Any], backend: Any, training: Any, qtbot: Any, monkeypatch: Any
+) -> None:
+    viewer, widget = everything
+    assert not misread(widget)
+    classes = (ClassInfo(HOSTILE + "0"), ClassInfo(HOSTILE))
+    card = ModelCard(
+        name=HOSTILE,
+        description=HOSTILE,
+        modality=HOSTILE,
+        licence=HOSTILE,
+        citation=HOSTILE,
+        training_data=HOSTILE,
+        restricted=True,
+        num_classes=2,
+        classes=classes,
+        extra={"note": HOSTILE},
+        figures=(Figure(HOSTILE, 1.0),),
+    )
+    entries = [
+        ModelEntry(replace(card, name=name), "trained", Path(HOSTILE))
+        for name in (HOSTILE, HOSTILE + "2")
+    ]
+    backend.models = lambda: entries
+    for layer in viewer.layers:
+        layer.name = HOSTILE
+    training.left[0] = replace(training.left[0], name=HOSTILE)
+    widget.controller.models_changed.emit(HOSTILE)
+    widget.controller.note(HOSTILE, "error")
+    widget.trainer.note(HOSTILE, "error")
+    widget.train.annotate.new.click()
+    widget.train.start.define.setChecked(True)
+    comparison = Comparison(0.5, 0.6, "better", HOSTILE, {HOSTILE: (0.5, 0.6), "b": (None, 0.1)}, 9)
+    widget.trainer.result = Finished(SimpleNamespace(comparison=comparison), Path("state"), HOSTILE)
+    widget.trainer.device = widget.controller.device = HOSTILE
+    widget.controller.device_asked = "auto"
+    for host in (widget.trainer, widget.controller):
+        host._set_state(JobState("segment", HOSTILE, 1, 2))
+    for name, page in windows(widget):
+        assert not misread(page), name
+        if name == "models":
+            page.list.selectAll()
+            page.say(HOSTILE)
+            assert not misread(page), name
+    for box in (message_box(widget, HOSTILE), text_dialog(widget, "t", HOSTILE, HOSTILE)):
+        assert any(HOSTILE.split("&")[0] in label.text() for label in box.findChildren(QLabel))
+        assert not misread(box)
+    for host in (widget.trainer, widget.controller):
+        host._set_state(JobState())

@@ -33,6 +33,8 @@ MODEL_FILES = "Models (*.safetensors *.pth *.pt *.ckpt *.pkl *.zip);;All files (
 WHERE = {
     "bundled": "comes with the plugin",
     "downloaded": "downloaded",
+    "trained": "trained here",
+    "joined": "joined here",
     "imported": "imported",
     "remote": "must be downloaded",
 }
@@ -205,7 +207,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
 
     def _show_buttons(self) -> None:
         entry = self.entry
-        own = entry is not None and entry.status == "imported"
+        own = entry is not None and entry.own
         self.rename.setEnabled(own)
         self.delete.setEnabled(own)
         here = entry is not None and entry.path is not None

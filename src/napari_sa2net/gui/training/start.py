@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -94,18 +95,28 @@ class ClassRow(QWidget):  # type: ignore[misc]
 class StartPanel(QWidget):  # type: ignore[misc]
     """Chooses what to start from, and which classes there are; ``changed`` when they do.
 
-    ``button`` asks for a suggestion, which :meth:`take` chooses.
+    ``button`` asks for a suggestion, which :meth:`take` chooses; ``used`` carries the name of a
+    model that needs no training.
+
+    What a person named stays: classes that were defined, or in whose names something is painted,
+    keep these names under another model.
 
     Parameters
     ----------
     controller
         The viewer's SegmentController; with it there is a button that opens the window "Models".
+    painted
+        Returns whether something is painted.
     """
 
     changed = Signal()
+    used = Signal(str)
 
-    def __init__(self, controller: Any = None) -> None:
+    def __init__(self, controller: Any = None, painted: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
+        self._painted = painted
+        self._before = (SCRATCH_CARD.classes, SCRATCH_CARD.classes)
+        """The classes of the model chosen last, and those that were painted for it."""
         self._entries: list[Any] = []
         self.combo = small_combo(
             "<qt>The model to start from. Take one made for images like yours; what it knows is "
@@ -116,6 +127,12 @@ class StartPanel(QWidget):  # type: ignore[misc]
             "<qt>Tries every model that is here on what you painted, and chooses the one that "
             "tells it apart best. It takes a few seconds for each model.</qt>"
         )
+        self.as_is = QPushButton("Use it as it is")
+        self.as_is.setToolTip(
+            "<qt>It tells apart what you painted already: take it in the tab Segment, without "
+            "training.</qt>"
+        )
+        self.as_is.hide()
         self.about = WrappedLabel(rich=True)
         self.define = QCheckBox("Define other classes")
         self.define.setToolTip(
@@ -148,12 +165,14 @@ class StartPanel(QWidget):  # type: ignore[misc]
             choice.addWidget(self.manage_button)
         form.addRow("Start from", choice)
         form.addRow("", self.button)
+        form.addRow("", self.as_is)
         form.addRow(self.about)
         form.addRow(self.define)
         form.addRow(self.editor)
         self.editor.hide()
         self.combo.currentIndexChanged.connect(self._on_model)
         self.define.toggled.connect(self._on_define)
+        self.as_is.clicked.connect(lambda _: self.used.emit(self.model or ""))
         self.add.clicked.connect(lambda _: self._add_class())
         self.split.toggled.connect(lambda _: self._changed())
 
@@ -238,17 +257,10 @@ class StartPanel(QWidget):  # type: ignore[misc]
         if name is None or name in names:
             self.combo.setCurrentIndex(len(names) if name is None else names.index(name))
 
-    def take(self, name: str) -> None:
-        """Choose the model called ``name``, with classes that fit what is painted already.
-
-        These are the model's own, unless a person has defined others or it has too few.
-        """
-        before, defined = self.card().classes, self.define.isChecked()
-        if name == self.model:
-            return
+    def take(self, name: str, *, as_is: bool = False) -> None:
+        """Choose the model called ``name``; ``as_is``: offer it without training too."""
         self.choose(name)
-        if defined or _painted(before) > _painted(self.card().classes):
-            self.set_classes(before)
+        self.as_is.setVisible(as_is)
 
     def set_classes(self, classes: tuple[ClassInfo, ...]) -> None:
         """Define these classes."""
@@ -256,14 +268,33 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self.define.setChecked(True)
 
     def _on_model(self, _: int = 0) -> None:
-        if self.define.isChecked():
-            self.define.setChecked(False)
+        kept = self._kept()
+        self.as_is.hide()
+        self.define.blockSignals(True)
+        self.define.setChecked(kept is not None)
+        self.define.blockSignals(False)
+        self._list(kept or ())
+        self.editor.setVisible(kept is not None)
         self._changed()
+
+    def _own(self) -> tuple[ClassInfo, ...]:
+        """Return the classes of the model chosen."""
+        return (SCRATCH_CARD if self.entry is None else self.entry.card).classes
+
+    def _kept(self) -> tuple[ClassInfo, ...] | None:
+        """Return the classes that a person named before another model was chosen, if any."""
+        own, (of_model, named) = self._own(), self._before
+        defined = self.define.isChecked() and named != of_model
+        if not defined and not self._painted():
+            return None
+        if not defined:  # whether objects come apart is the new model's own
+            named = (*_painted(named), *(info for info in own if info.derived))
+        same = [info.name for info in named] == [info.name for info in own]
+        return None if named == own or (same and not defined) else named
 
     def _on_define(self, on: bool) -> None:
         if on and not self.rows:
-            card = SCRATCH_CARD if self.entry is None else self.entry.card
-            self._list(card.classes)
+            self._list(self._own())
         if not on:
             self._list(())
         self.editor.setVisible(on)
@@ -302,6 +333,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
 
     def _changed(self) -> None:
         card = self.card()
+        self._before = (self._own(), card.classes)
         names = ", ".join(info.name for info in card.classes if not info.derived)
         start = "It learns only from your painting. " if self.entry is None else ""
         try:
@@ -314,5 +346,5 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self.changed.emit()
 
 
-def _painted(classes: tuple[ClassInfo, ...]) -> int:
-    return sum(not info.derived for info in classes)
+def _painted(classes: tuple[ClassInfo, ...]) -> tuple[ClassInfo, ...]:
+    return tuple(info for info in classes if not info.derived)

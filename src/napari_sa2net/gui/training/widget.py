@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -47,7 +47,7 @@ MODEL_FILES = "Models (*.safetensors)"
 
 
 class TrainWidget(QWidget):  # type: ignore[misc]
-    """Corrects and fine-tunes.
+    """Corrects and fine-tunes. ``used`` carries an image layer to be segmented without training.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
     controller
         Runs the trainings of that viewer.
     """
+
+    used = Signal(object)
 
     def __init__(self, viewer: Any, controller: TrainController) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
         self.chosen = Chosen(self.image, object_size_of(viewer), controller.pairs)
-        self.start = StartPanel(controller.segment)
+        self.start = StartPanel(controller.segment, controller.pairs.painted)
         self.annotate = AnnotatePanel(
             viewer,
             self.image,
@@ -166,7 +168,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
         controller.changed.connect(self._refresh)
-        controller.suggested.connect(self.start.take)
+        controller.suggested.connect(self._on_suggested)
+        self.start.used.connect(self._on_used)
         controller.progressed.connect(self._show_progress)
         controller.offers_changed.connect(self._list_offers)
         controller.segment.models_changed.connect(self._list_models)
@@ -282,6 +285,14 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def _on_suggest(self) -> None:
         self.controller.suggest(self.settings.device_name())
+
+    def _on_suggested(self, suggestion: Any) -> None:
+        self.start.take(suggestion.best.name, as_is=suggestion.enough)
+
+    def _on_used(self, name: str) -> None:
+        """Choose a model everywhere, and go to where it can be run as it is."""
+        self.controller.segment.models_changed.emit(name)
+        self.used.emit(self.image.layer)
 
     def _on_where(self) -> None:
         entry = self.start.entry
