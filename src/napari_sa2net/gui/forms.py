@@ -16,7 +16,7 @@ import typing
 from functools import cache
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -29,12 +29,15 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QScrollArea,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
 )
 
 SLIDER_STEPS = 200
+BESIDE = 62
+"""Pixels of napari's buttons at both sides of a spin box, and of what is between."""
 LIMITS = {float: (0.0, 1.0), int: (0, 1000)}
 """Range of a number whose field names none; also the most that a slider spans."""
 CHOICES = {"none": "Off", "z": "Through Z", "t": "Through time"}
@@ -65,6 +68,30 @@ def field_help(cls: Any) -> dict[str, str]:
     return found
 
 
+def small_combo(tip: str) -> QComboBox:
+    """Return a combo box that fits a narrow dock."""
+    combo = QComboBox()
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(4)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    combo.setToolTip(tip)
+    return combo
+
+
+class Number(QDoubleSpinBox):  # type: ignore[misc]
+    """A spin box as wide as its numbers need in the font there is, all about alike."""
+
+    def sizeHint(self) -> QSize:
+        """Return the room for the digits, and for the buttons at both sides."""
+        digits = "0" * max(5, 2 + self.decimals())
+        width = self.fontMetrics().horizontalAdvance(digits) + BESIDE
+        return QSize(width, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the same."""
+        return self.sizeHint()
+
+
 class NumberSlider(QWidget):  # type: ignore[misc]
     """A slider with a spin box.
 
@@ -86,13 +113,13 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         self._slider.setRange(0, SLIDER_STEPS)
         self._slider.setMinimumWidth(60)
         self._slider.setPageStep(SLIDER_STEPS // 20)
-        self._spin = QDoubleSpinBox()
+        self._spin = Number()
         finest = min(step, low) if low > 0 else step
         self._spin.setDecimals(0 if whole else max(0, math.ceil(-math.log10(finest))))
         self._spin.setRange(low, high)
         self._spin.setSingleStep(step)
         self._spin.setKeyboardTracking(False)
-        self._spin.setFixedWidth(96)
+        self._spin.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._slider, 1)
@@ -215,7 +242,7 @@ class DataclassForm(QWidget):  # type: ignore[misc]
     def _make(self, hint: Any, field: dataclasses.Field[Any], label: str) -> QWidget:
         name, meta = field.name, field.metadata
         if typing.get_origin(hint) is typing.Literal:
-            box = QComboBox()
+            box = small_combo("")
             for choice in typing.get_args(hint):
                 box.addItem(CHOICES.get(choice, str(choice).capitalize()), choice)
             box.currentIndexChanged.connect(lambda _: self._set(name, box.currentData(), True))
@@ -255,6 +282,28 @@ class WheelGuard(QObject):
         return False
 
 
+class Page(QScrollArea):  # type: ignore[misc]
+    """Scrolls down only: it is never narrower than what is in it, whatever the font."""
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of the page and its scroll bar."""
+        least, page = super().minimumSizeHint(), self.widget()
+        if page is None:
+            return least
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(page.minimumSizeHint().width() + bar, least.height())
+
+    def sizeHint(self) -> QSize:
+        """Return at least the same width."""
+        return super().sizeHint().expandedTo(self.minimumSizeHint())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask for another width when the page does."""
+        if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+
 def name_fields(page: QWidget) -> None:
     """Give each field of the forms of a page the name that stands beside it.
 
@@ -283,7 +332,7 @@ def tab_page(title: str, *widgets: QWidget) -> QScrollArea:
     column.addStretch(1)
     WheelGuard(page)
     name_fields(page)
-    scroll = QScrollArea()
+    scroll = Page()
     scroll.setAccessibleName(title)
     scroll.setWidget(page)
     scroll.setWidgetResizable(True)

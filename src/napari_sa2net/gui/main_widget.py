@@ -50,8 +50,8 @@ class MainWidget(QWidget):  # type: ignore[misc]
         self.tabs.setCurrentWidget(self.segment)
 
     def sizeHint(self) -> QSize:
-        """Ask for a dock wide enough for the controls and no wider."""
-        return QSize(370, 760)
+        """Ask for a dock wide enough for the controls in the font there is, and no wider."""
+        return QSize(370, 760).expandedTo(self.minimumSizeHint())
 
     def showEvent(self, event: Any) -> None:
         """Learn which window this is in: closing that window ends the jobs."""

@@ -131,6 +131,23 @@ def test_names_that_a_person_gave_stay_before_anything_is_painted(
     assert start.classes() == named
 
 
+@pytest.mark.parametrize(
+    ("names", "image", "wanted"),
+    [
+        (("axon", "myelin"), "sem_1", "axon-myelin-sem_1"),
+        (("object",), "cells", "cells"),  # tells nothing
+        (("Class 1", "class 2"), "cells", "cells"),
+        (("gland",), "<b>a</b> & b", "gland-b-a-b-b"),
+        (("far",), "", "far-2"),  # that one is there
+    ],
+)
+def test_the_proposed_name_tells_what_a_model_is_of(
+    qtbot: Any, tab: Any, names: tuple[str, ...], image: str, wanted: str
+) -> None:
+    tab.train.start.set_classes((ClassInfo("background"), *map(ClassInfo, names)))
+    assert tab.train.start.new_name(image) == wanted
+
+
 def test_a_licence_that_forbids_is_said(qtbot: Any, tab: Any, training: Any) -> None:
     ranked = Ranked("own", 0.93, 0.9, 0.95, 20, 0.5, licence="CC BY-NC 4.0")
     training.suggestion = Suggestion((ranked,))

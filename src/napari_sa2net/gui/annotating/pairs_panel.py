@@ -10,19 +10,18 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from ..forms import small_combo
 from ..layers import note_of
 from ..regions import MEASURE
 from ..watching import watch
@@ -41,16 +40,6 @@ OF_TIP = (
     "<qt><b>Classes</b>: a number is a kind of thing. <b>Objects</b>: each number is an "
     "object of its own, so that touching ones can be told apart.</qt>"
 )
-
-
-def small_combo(tip: str) -> QComboBox:
-    """Return a combo box that fits a narrow dock."""
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(4)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    combo.setToolTip(tip)
-    return combo
 
 
 class PairRow(QFrame):  # type: ignore[misc]

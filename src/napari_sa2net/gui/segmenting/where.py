@@ -124,7 +124,7 @@ class WherePanel(QWidget):  # type: ignore[misc]
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         for box in (self.combo, self.shapes):
-            box.setMinimumContentsLength(12)
+            box.setMinimumContentsLength(8)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.form = QFormLayout(self)
         self.form.setContentsMargins(0, 0, 0, 0)

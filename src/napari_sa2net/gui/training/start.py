@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,8 @@ from qtpy.QtWidgets import (
 
 from ...engine.cards import BOUNDARY, ClassInfo, ModelCard, check_trainable, default_classes
 from ...engine.errors import InputError
-from ..annotating.pairs_panel import small_combo
+from ...engine.registry import free_name
+from ..forms import small_combo
 from ..segmenting.model_manager import ManageButton
 from ..segmenting.model_panel import worth_and_licence
 from ..wrapping import WrappedLabel
@@ -35,6 +37,10 @@ SCRATCH_CARD = ModelCard(
     classes=(*default_classes(2), BOUNDARY),
 )
 """What a network from scratch is for, until the person says otherwise."""
+
+
+UNTELLING = re.compile(r"(thing|object|foreground|class \d+)s?", re.IGNORECASE)
+"""Names of classes that tell nothing of what a model is for."""
 
 
 class ClassRow(QWidget):  # type: ignore[misc]
@@ -145,7 +151,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(2)
         self.add = QPushButton("Add a class")
-        self.split = QCheckBox("Touching objects are to be told apart")
+        self.split = QCheckBox("Tell touching objects apart")
         self.split.setToolTip(
             "<qt>The model then learns the boundaries between objects too. You never paint "
             "them: they are made from full masks of single objects.</qt>"
@@ -213,6 +219,14 @@ class StartPanel(QWidget):  # type: ignore[misc]
                 "Two classes have the same name (“boundary” is taken too): give each its own."
             )
         return (*infos, BOUNDARY) if self.split.isChecked() else tuple(infos)
+
+    def new_name(self, image: str) -> str:
+        """Propose a name for the new model, free and a file's: its classes, and the image."""
+        names = [info.name for info in _painted(self.card().classes)[1:]]
+        telling = [name for name in names if not UNTELLING.fullmatch(name)]
+        taken = {entry.card.name.lower() for entry in self._entries}
+        # Nobody reads a longer one in a list.
+        return free_name(f"{' '.join(telling)[:40]} {image[:40]}", taken)
 
     def card(self) -> ModelCard:
         """Return the card that the paintings are for: of the model, with the classes chosen."""

@@ -315,7 +315,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             plan = Plan(
                 model=self.start.model,
                 settings=self.settings.value(),
-                name=str(wanted[0].sources[0].name),
+                name=self.start.new_name(str(wanted[0].sources[0].name)),
                 classes=self.start.classes(),
                 device=self.settings.device_name(),
             )
