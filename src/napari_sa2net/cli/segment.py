@@ -23,6 +23,7 @@ from .common import (
     report,
     segment_options,
 )
+from .streams import visible
 
 if TYPE_CHECKING:
     from ..engine.events import Event
@@ -168,7 +169,8 @@ class _Terminal:
         elif not self._arguments.quiet:
             how = f"({event.found} {self._nouns[event.found != 1]})"
             how = "(done before)" if event.status == "skipped" else how
-            print(f"{_count(event)}{event.path} -> {event.target} {how}", flush=True)
+            told = visible(f"{event.path} -> {event.target}")
+            print(f"{_count(event)}{told} {how}", flush=True)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -84,7 +84,8 @@ class Number(QDoubleSpinBox):  # type: ignore[misc]
     def sizeHint(self) -> QSize:
         """Return the room for the digits, and for the buttons at both sides."""
         digits = "0" * max(5, 2 + self.decimals())
-        width = self.fontMetrics().horizontalAdvance(digits) + BESIDE
+        words = (digits, self.specialValueText())
+        width = max(map(self.fontMetrics().horizontalAdvance, words)) + BESIDE
         return QSize(width, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:

@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from .look import keep_style
 from .segmenting.job import SegmentController, controller_of
 from .segmenting.widget import SegmentWidget
 from .training.job import TrainController, trainer_of
@@ -26,6 +27,7 @@ class MainWidget(QWidget):  # type: ignore[misc]
     def __init__(self, napari_viewer) -> None:  # type: ignore[no-untyped-def]
         super().__init__()
         self.setObjectName("SA2-Net")
+        keep_style(self)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         layout = QVBoxLayout(self)

@@ -11,7 +11,6 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import (
-    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.errors import SA2NetError
 from . import regions
+from .forms import Number
 from .jobs.lifetime import owned_by
 from .layers import LayerImage
 from .watching import watch
@@ -129,7 +129,7 @@ def object_size_of(viewer: Any) -> ObjectSize:
     return owned_by(viewer, "object size", ObjectSize)
 
 
-class SizeSpin(QDoubleSpinBox):  # type: ignore[misc]
+class SizeSpin(Number):
     """A size that may be tiny: steps follow its own magnitude, and no zeros are shown at its end.
 
     From “automatic” a step up leads to :attr:`usual`.

@@ -24,9 +24,6 @@ NEW_OBJECT = -1
 COLUMNS = 3
 SWATCH = 14
 
-PICKED = "QPushButton:checked { border: 2px solid palette(text); }"
-"""napari's theme fills the class that is taken up; the frame shows it without colours too."""
-
 
 class ClassPicker(QWidget):  # type: ignore[misc]
     """A button for each class, and an eraser; sets a Labels layer's label and tool."""
@@ -42,7 +39,6 @@ class ClassPicker(QWidget):  # type: ignore[misc]
         self._group.setExclusive(True)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self.setStyleSheet(PICKED)
         watch(self, viewer.layers.events.removed, self._on_removed)
         self.setVisible(False)
 

@@ -26,6 +26,7 @@ from ...engine.events import Progress
 from .. import asking
 from ..jobs.state import size_text
 from ..jobs.worker import Outcome, Task, describe_error
+from ..look import keep_style
 from ..wrapping import WrappedLabel
 
 MODEL_FILES = "Models (*.safetensors *.pth *.pt *.ckpt *.pkl *.zip);;All files (*)"
@@ -99,6 +100,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
     def __init__(self, controller: Any, parent: QWidget | None = None, name: str = "") -> None:
         super().__init__(parent)
         self.setWindowTitle("SA2-Net models")
+        keep_style(self)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.controller = controller
         self._entries: list[Any] = []
