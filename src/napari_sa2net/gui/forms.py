@@ -36,7 +36,7 @@ from qtpy.QtWidgets import (
 )
 
 SLIDER_STEPS = 200
-BESIDE = 62
+BESIDE = 74
 """Pixels of napari's buttons at both sides of a spin box, and of what is between."""
 LIMITS = {float: (0.0, 1.0), int: (0, 1000)}
 """Range of a number whose field names none; also the most that a slider spans."""

@@ -18,7 +18,8 @@ QComboBox:focus {{ border: 1px solid {text}; padding: 2px 9px 2px 7px; }}
 QAbstractSpinBox:focus {{ border: 1px solid {text}; padding: 0px 9px; }}
 QLineEdit:focus {{ border: 1px solid {text}; padding: 1px; }}
 QListWidget:focus, QSlider:focus {{ border: 1px solid {text}; }}
-QLineEdit {{ font-size: {size}pt; }}
+QLineEdit {{ font-size: {size}pt; min-height: 1.5em; }}
+QAbstractSpinBox QLineEdit {{ font-size: {small}pt; min-height: 0px; }}
 """
 
 
@@ -29,7 +30,8 @@ def keep_style(widget: QWidget) -> None:
     def apply(_: Any = None) -> None:
         look = get_settings().appearance
         text = get_theme(look.theme).text.as_hex()
-        widget.setStyleSheet(STYLE.format(text=text, size=look.font_size + 1))
+        small = int(look.font_size)
+        widget.setStyleSheet(STYLE.format(text=text, size=small + 1, small=small))
 
     events = get_settings().appearance.events
     for emitter in (events.theme, events.font_size):

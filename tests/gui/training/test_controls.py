@@ -52,8 +52,8 @@ def windows(widget: Any) -> Iterator[tuple[str, QWidget]]:
     """Return every page and window of the plugin, with its name."""
     yield "segment", widget.segment
     yield "train", widget.train
-    yield "models", widget.segment.model.manage_button.open_manager()
     yield "folder", widget.segment.folder.open_dialog()
+    yield "models", widget.segment.model.manage_button.open_manager()
 
 
 def letter(text: str) -> str:
@@ -97,6 +97,23 @@ def test_no_mnemonic_is_napari_s_or_given_twice(everything: tuple[Any, Any]) -> 
         assert len(letters) >= 5, name
         assert not taken & set(letters), name
         assert len(set(letters)) == len(letters), (name, letters)
+
+
+def test_the_docs_list_every_mnemonic(everything: tuple[Any, Any]) -> None:
+    _, widget = everything
+    rows = re.findall(r"^\| `Alt\+(\w)` \|(.*)\|$", SHORTCUTS.read_text("utf-8"), re.MULTILINE)
+    listed = {
+        (key.lower(), column)
+        for key, row in rows
+        for column, cell in enumerate(row.split("|"))
+        if cell.strip()
+    }
+    found = {
+        (each, column)
+        for column, (_, page) in enumerate(windows(widget))
+        for each, _ in mnemonics(page)
+    }
+    assert found == listed
 
 
 def test_every_mnemonic_has_a_control_that_takes_the_focus(everything: tuple[Any, Any]) -> None:

@@ -15,21 +15,21 @@ class ActsOn(WrappedLabel):
     def __init__(self) -> None:
         super().__init__()
         self._told: tuple[Any, bool, str] = (None, False, "")
-        self._following: tuple[Any, Any] | None = None
+        self._following: list[tuple[Any, Any]] = []
 
     def show_result(self, shown: Any, present: bool, model: str) -> None:
         """Speak of ``shown``; see :func:`~napari_sa2net.gui.jobs.state.acts_on_text`."""
         self._told = (shown, present, model)
-        self._follow(shown.layer.events.visible if present else None)
+        events = shown.layer.events if present else None
+        self._follow([] if events is None else [events.visible, events.name])
         self._say()
 
-    def _follow(self, emitter: Any) -> None:
-        if self._following is not None:
-            before, listener = self._following
-            if before is emitter:
-                return
+    def _follow(self, emitters: list[Any]) -> None:
+        if [before for before, _ in self._following] == emitters:
+            return
+        for before, listener in self._following:
             before.disconnect(listener)
-        self._following = None if emitter is None else (emitter, watch(self, emitter, self._say))
+        self._following = [(emitter, watch(self, emitter, self._say)) for emitter in emitters]
 
     def _say(self, _: Any = None) -> None:
         self.setText(acts_on_text(*self._told))
