@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from ..engine.errors import InputError, SA2NetError
 from . import layers
 from .compat import set_row_visible
+from .plain import tooltip
 from .watching import watch
 from .wrapping import WrappedLabel
 
@@ -72,6 +73,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.combo.setToolTip("The image to segment. It follows the layer you select.")
         self.several = WrappedLabel()
         self.others = QListWidget()
+        self.others.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.others.setToolTip(
             "<qt>Tick other layers of the same size and place to use them as further channels of "
             "one image.</qt>"
@@ -215,6 +217,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
                 continue
             item = QListWidgetItem(layer.name)
             item.setData(Qt.ItemDataRole.UserRole, layer)
+            item.setToolTip(tooltip(layer.name))  # it may be longer than the list is wide
             state = Qt.CheckState.Checked if layer in ticked else Qt.CheckState.Unchecked
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(state)

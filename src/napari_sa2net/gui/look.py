@@ -18,6 +18,7 @@ QComboBox:focus {{ border: 1px solid {text}; padding: 2px 9px 2px 7px; }}
 QAbstractSpinBox:focus {{ border: 1px solid {text}; padding: 0px 9px; }}
 QLineEdit:focus {{ border: 1px solid {text}; padding: 1px; }}
 QListWidget:focus, QSlider:focus {{ border: 1px solid {text}; }}
+SizeSpin {{ min-width: 7.5em; }}
 QLineEdit {{ font-size: {size}pt; min-height: 1.5em; }}
 QAbstractSpinBox QLineEdit {{ font-size: {small}pt; min-height: 0px; }}
 """

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.settings import get_settings
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -26,6 +28,7 @@ from napari_sa2net.engine.cards import ClassInfo, Figure, ModelCard
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.training.comparison import Comparison
 from napari_sa2net.gui.asking import message_box, text_dialog
+from napari_sa2net.gui.forms import BESIDE, Number
 from napari_sa2net.gui.jobs.state import JobState
 from napari_sa2net.gui.training.job import Finished
 
@@ -229,3 +232,37 @@ def test_names_are_text(
         assert not misread(box)
     for host in (widget.trainer, widget.controller):
         host._set_state(JobState())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_control_at_work_has_a_frame_in_every_theme(
+    everything: tuple[Any, Any], theme: str
+) -> None:
+    _, widget = everything
+    manager = widget.segment.model.manage_button.open_manager()
+    look = get_settings().appearance
+    look.theme = "dark" if theme == "light" else "light"
+    look.theme = theme
+    text = get_theme(theme).text.as_hex()
+    for window in (widget, manager):
+        assert f"QCheckBox::indicator:focus {{ border: 2px solid {text}" in window.styleSheet()
+
+
+@pytest.mark.parametrize("size", [9, 14, 20])
+def test_nothing_is_wider_than_the_dock_in_any_font(
+    everything: tuple[Any, Any], size: int, qtbot: Any
+) -> None:
+    _, widget = everything
+    get_settings().appearance.font_size = size
+    qtbot.wait(100)
+    for tab, scroll in (
+        (widget.segment, widget.segment.page.parent().parent()),
+        (widget.train, widget.train.scroll),
+    ):
+        widget.tabs.setCurrentWidget(tab)
+        qtbot.wait(100)
+        assert scroll.minimumSizeHint().width() > scroll.widget().minimumSizeHint().width()
+        for spin in tab.findChildren(Number):
+            room = spin.sizeHint().width() - spin.fontMetrics().horizontalAdvance(spin.text())
+            assert room >= BESIDE
+    assert widget.sizeHint().width() >= widget.minimumSizeHint().width()
