@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,14 @@ from PIL import Image
 
 from napari_sa2net.cli import doctor, main
 from napari_sa2net.cli.remedies import remedy
+from napari_sa2net.cli.streams import visible_streams
 from napari_sa2net.engine import files
 from napari_sa2net.engine.batch import files as batch_files
 from napari_sa2net.engine.batch.names import output_names
 from napari_sa2net.engine.events import Evaluated, Event, StepDone
 from napari_sa2net.engine.files import read_image, write_image
 from napari_sa2net.engine.training import recipes
-from napari_sa2net.engine.weights import save_model
+from napari_sa2net.engine.weights import Model, add_model, save_model
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
@@ -731,3 +736,62 @@ def test_evaluate_sees_first_whether_its_figures_can_be_written(
     target = tmp_path / "file" / "scores.json"
     assert main(["evaluate", str(pictures), str(pictures), "--json", str(target)]) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+HOSTILE = "nice\x1b[2J\x1b[31m model\x1b]0;owned\x07\x9b2J\u202e\rover\nfake  bundled"
+
+
+def obeyed(text: str) -> list[str]:
+    """Return what a terminal would do something by, other than to begin a line."""
+    return [c for c in text if unicodedata.category(c) in ("Cc", "Cf") and c != "\n"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models"],
+        ["models", "info", "hostile"],
+        ["models", "info", "FILE"],
+        ["models", "info", "no such\x1b[2J"],
+        ["models", "info", "--debug", "no such\x1b[2J"],
+        ["models", "import", "FILE"],
+        ["models", "rename", "hostile", "\x1b"],
+        ["models", "export", "hostile", "-o", "FOLDER"],
+        ["segment", "FOLDER", "--model", "hostile", "--tile", "\x1b[31m"],
+        ["segment", "FOLDER/\x1b[2J\nWarning: all is well.tif"],
+        ["\x1b[31mwhat"],
+    ],
+)
+def test_nothing_that_a_card_or_a_name_holds_is_obeyed_by_the_terminal(
+    tiny_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    card = replace(
+        tiny_model.card,
+        name="hostile",
+        description=HOSTILE,
+        licence=HOSTILE,
+        citation=HOSTILE,
+        extra={"note": HOSTILE, HOSTILE: "x"},
+        classes=tuple(
+            replace(info, name=f"{HOSTILE}{i}") for i, info in enumerate(tiny_model.card.classes)
+        ),
+    )
+    add_model(Model(tiny_model.network, card))
+    file = tmp_path / "a\x1b[31m.safetensors"
+    save_model(Model(tiny_model.network, card), file)
+    known = {"FILE": str(file), "FOLDER": str(tmp_path)}
+    given = [known.get(each, each.replace("FOLDER", str(tmp_path))) for each in arguments]
+    with suppress(SystemExit):  # of the parser
+        main(given)
+    told = capsys.readouterr()
+    assert told.out + told.err
+    assert not obeyed(told.out + told.err)
+    assert not [line for line in (told.out + told.err).splitlines() if line.startswith("fake")]
+
+
+def test_a_progress_bar_may_return_to_its_beginning() -> None:
+    stream = io.StringIO()
+    with visible_streams(stream, stream):
+        print("\r50 %\x1b[A")
+        print("Warning: \x1b[2J", file=sys.stderr)
+    assert stream.getvalue() == "\r50 %\\x1b[A\nWarning: \\x1b[2J\n"

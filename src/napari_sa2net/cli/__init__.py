@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ..engine.processes import ProcessPlace
 from . import doctor, evaluate, export, models, segment, train
 from .common import FAILED, STOPPED, USAGE, UsageError, report
+from .streams import visible_streams
 
 
 class _Version(argparse.Action):
@@ -46,8 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without µ or … must not stop us
             stream.reconfigure(errors="replace")
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    with visible_streams(sys.stdout, sys.stderr):
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = build_parser().parse_args(argv)
     if not arguments.debug:  # what matters of these warnings is told in our own words
         logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:

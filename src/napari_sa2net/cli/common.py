@@ -7,6 +7,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from .streams import one_line
+
 if TYPE_CHECKING:
     from ..engine.events import Message
 
@@ -25,7 +27,7 @@ def report(error: BaseException, debug: bool, about: str = "") -> None:
 
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, MemoryError):
         text = "the memory is not enough: close other programs, or use a smaller image"
     elif not isinstance(error, (SA2NetError, UsageError)):
@@ -46,7 +48,7 @@ class Messages:
         if message.text in self._told or (self._quiet and not message.warning):
             return
         self._told.add(message.text)
-        print(f"{'Warning: ' if message.warning else ''}{message.text}", file=sys.stderr)
+        print(f"{'Warning: ' if message.warning else ''}{one_line(message.text)}", file=sys.stderr)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from .common import (
     report,
     segment_options,
 )
+from .streams import visible
 
 if TYPE_CHECKING:
     from ..engine.events import Event
@@ -170,10 +171,11 @@ class _Terminal:
             report(event.error, self._arguments.debug, str(event.path))
         elif not self._arguments.quiet:
             how = "done before" if event.status == "skipped" else event.text
-            print(f"{_count(event)}{event.path} -> {event.target} ({how})", flush=True)
+            told = visible(f"{event.path} -> {event.target}")
+            print(f"{_count(event)}{told} ({how})", flush=True)
             if event.unlinked:
                 link = " or ".join(f"--link {letter}" for letter in event.unlinked.lower())
-                self._messages(Message(f"{COUNTED_TWICE}  {link}  gives it one number."))
+                self._messages(Message(f"{COUNTED_TWICE} {link} gives it one number."))
 
     def close(self) -> None:
         """Remove the bar."""

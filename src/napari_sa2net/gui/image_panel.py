@@ -23,6 +23,7 @@ from . import layers
 from .channel_chooser import ChannelChooser, channel_titles
 from .compat import set_row_visible
 from .image_values import Key, Said, image_values_of
+from .plain import tooltip
 from .watching import watch
 from .wrapping import WrappedLabel
 
@@ -70,10 +71,12 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.combo.setMinimumContentsLength(12)
+        self.combo.setMinimumContentsLength(8)
         self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.combo.setToolTip("The image to segment. It follows the layer you select.")
+        self.several = WrappedLabel()
         self.others = QListWidget()
+        self.others.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.others.setToolTip(
             "<qt>Tick other layers of the same size and place to use them as further channels of "
             "one image.</qt>"
@@ -90,6 +93,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         form = self.form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("&Image", self.combo)
+        form.addRow(self.several)
         form.addRow("With", self.others)
         form.addRow("&Axes", self.axes)
         form.addRow(self.shape)
@@ -105,9 +109,11 @@ class ImagePanel(QWidget):  # type: ignore[misc]
         for emitter in (events.inserted, events.removed, events.reordered):
             watch(self, emitter, self._refill)
         watch(self, viewer.layers.selection.events.active, self._follow)
+        watch(self, viewer.layers.selection.events.changed, self._on_selected)
         self._named: set[int] = set()
         self._refill()
         self._follow()
+        self._on_selected()
 
     @property
     def layer(self) -> Any:
@@ -223,12 +229,25 @@ class ImagePanel(QWidget):  # type: ignore[misc]
 
     def _on_renamed(self, _: Any = None) -> None:
         self._refill()
+        self._on_selected()
         self._read(guess=False)  # results are named after the image
 
     def _follow(self, _: Any = None) -> None:
         active = self._viewer.layers.selection.active
         if active is not None and active != self.layer:
             self.choose(active)
+
+    def _on_selected(self, _: Any = None) -> None:
+        """Say which one is used where several images are selected."""
+        selected = [layer for layer in self._images() if layer in self._viewer.layers.selection]
+        if len(selected) > 1:
+            if self.layer not in selected:
+                self.choose(selected[-1])
+            self.several.setText(
+                f"{len(selected)} images are selected; “{self.layer.name}” is the one used here. "
+                "Choose another in the list, or tick those that are further channels of it."
+            )
+        set_row_visible(self.form, self.several, len(selected) > 1)
 
     def _on_layer(self, _: Any = None) -> None:
         if self._following is not None:
@@ -239,6 +258,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             emitter = self.layer.events.data
             self._following = (emitter, watch(self, emitter, self._on_data))
         self._show_said()
+        self._on_selected()
 
     def _on_data(self, _: Any = None) -> None:
         self._list_others()
@@ -255,6 +275,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
                 continue
             item = QListWidgetItem(layer.name)
             item.setData(Qt.ItemDataRole.UserRole, layer)
+            item.setToolTip(tooltip(layer.name))  # it may be longer than the list is wide
             here = layers.layer_id(layer) in ids
             state = Qt.CheckState.Checked if here else Qt.CheckState.Unchecked
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)

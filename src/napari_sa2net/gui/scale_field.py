@@ -5,12 +5,12 @@ It holds what the chosen model goes by: the diameter of objects in pixels, or th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
-    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.errors import SA2NetError
 from . import regions
+from .forms import Number
 from .image_values import Said, Size, image_values_of
 from .layers import LayerImage
 from .watching import watch
@@ -105,6 +106,42 @@ def scale_text(
     return "The image is used as it is."
 
 
+class SizeSpin(Number):
+    """A size that may be tiny: steps follow its own magnitude, and no zeros are shown at its end.
+
+    From “automatic” a step up leads to :attr:`usual`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.usual = 0.0
+        """What a step from 0 leads to; 0 if nothing is known."""
+        self.least = 1.0
+        """The least step."""
+        self.setRange(0, 100_000)
+        self.setSpecialValueText(AUTO)
+        self.setKeyboardTracking(False)
+
+    def textFromValue(self, value: float) -> str:
+        """Show a number with the digits it has."""
+        text = str(super().textFromValue(value))
+        point = self.locale().decimalPoint()
+        return text.rstrip("0").removesuffix(point) if point in text else text
+
+    def stepBy(self, steps: int) -> None:
+        """Go on by one unit of the second digit, as 0.0041 after 0.004."""
+        value = self.value()
+        for _ in range(abs(steps)):
+            if value < self.least / 2:
+                value = max(self.least, self.usual) if steps > 0 else 0.0
+                continue
+            # Downwards from 0.01 by what leads up to it: to 0.0099.
+            digits = math.log10(value) + math.copysign(1e-6, steps)
+            step = max(10.0 ** (math.floor(digits) - 1), self.least)
+            value = max(0.0, value + math.copysign(step, steps))
+        self.setValue(value)
+
+
 class ScaleField(QWidget):  # type: ignore[misc]
     """Object diameter in pixels, typed or measured by drawing a line; or the size of a pixel.
 
@@ -128,16 +165,13 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self._values = image_values_of(viewer)
         self._shown = Said()
         self.label = QLabel()
-        self.spin = QDoubleSpinBox()
-        self.spin.setRange(0, 100_000)
-        self.spin.setSpecialValueText(AUTO)
-        self.spin.setKeyboardTracking(False)
+        self.spin = SizeSpin()
         self.measure = QPushButton("Measure")
         self.measure.setCheckable(True)
         self.measure.setEnabled(False)
         self.measure.setToolTip(
             "<qt>Draw a line across a typical object: press, drag, let go. Its length becomes the "
-            "diameter. Press again to stop measuring. Only for models that go by the size of "
+            "diameter. Press again to give up. Only for models that go by the size of "
             "objects.</qt>"
         )
         self.hint = WrappedLabel()
@@ -149,10 +183,12 @@ class ScaleField(QWidget):  # type: ignore[misc]
         row.addWidget(self.spin, 1)
         row.addWidget(self.measure)
         self.setFocusProxy(self.spin)
+        self.label.setBuddy(self.spin)
         self.spin.valueChanged.connect(self._on_typed)
         self.measure.toggled.connect(self._on_measure)
         self.same.clicked.connect(lambda _: self._on_same())
         watch(self, viewer.layers.events.removed, self._on_removed)
+        watch(self, viewer.layers.selection.events.active, self._on_active)
         # A bound method of a QObject: Qt disconnects it when this widget goes.
         self._values.changed.connect(self._on_said)
         self._show_kind()
@@ -216,8 +252,11 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self.measure.setEnabled(bool(self._axes) and not pixels)
         self.label.setText("Pixel size" if pixels else "Object size")
         self.spin.blockSignals(True)
-        self.spin.setDecimals(4 if pixels else 1)
-        self.spin.setSingleStep(0.01 if pixels else 1)
+        self.spin.setDecimals(6 if pixels else 1)
+        card = self._card
+        usual = getattr(card, "pixel_size" if pixels else "diameter", None)
+        self.spin.least = 1e-6 if pixels else 1.0
+        self.spin.usual = (self._pixel_size if pixels else None) or usual or 0.0
         self.spin.setSuffix(" µm" if pixels else " px")
         self.spin.blockSignals(False)
         name = "Size of a pixel in µm" if pixels else "Object diameter in pixels"
@@ -280,6 +319,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
             return
         shapes, self._shapes = self._shapes, None
         if shapes is not None and shapes in self._viewer.layers:
+            # A person may have gone on to another layer.
+            here = self._viewer.layers.selection.active in (shapes, None)
             if self._measured:
                 self._viewer.layers.remove(shapes)
             else:
@@ -287,9 +328,24 @@ class ScaleField(QWidget):  # type: ignore[misc]
                 # real shape was removed. Hidden, it is found again by the next measurement.
                 shapes.mode = "pan_zoom"
                 shapes.visible = False
-            if self._layer in self._viewer.layers:
+            if here and self._layer in self._viewer.layers:
                 self._viewer.layers.selection.active = self._layer
         self._explain()
+
+    def _stop_measuring(self) -> None:
+        self.measure.setChecked(False)
+
+    def _on_active(self, _: Any = None) -> None:
+        """Stop when a person goes on to another layer."""
+        active = self._viewer.layers.selection.active
+        if self._shapes is not None and active is not None and active != self._shapes:
+            self._stop_measuring()
+
+    def hideEvent(self, event: Any) -> None:
+        """Stop when a person goes on to another tab, or closes the dock."""
+        super().hideEvent(event)
+        if not event.spontaneous():  # a window that is minimised comes back
+            self._stop_measuring()
 
     def _on_drawn(self, _: Any = None) -> None:
         if self._shapes is None or not len(self._shapes.data):
@@ -302,6 +358,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
         if length >= SHORTEST:
             self._measured = True
             self.spin.setValue(round(length, 1))
+            # Once napari has done with the line: the layer goes.
+            QTimer.singleShot(0, self._stop_measuring)
 
     def _on_removed(self, _: Any = None) -> None:
         if self._shapes is not None and self._shapes not in self._viewer.layers:

@@ -849,3 +849,52 @@ def test_real_engine_explains_what_does_not_fit(qtbot: Any, real_widget: Any) ->
     assert "cuda:99" in messages(widget)
     assert widget.segment.segment.isEnabled()
     assert [layer.name for layer in viewer.layers] == ["cells"]
+
+
+def test_of_several_selected_images_the_one_used_is_named(
+    open_widget: Any, things: Any, backend: Any, qtbot: Any
+) -> None:
+    viewer, widget = open_widget()
+    layers = [viewer.add_image(things, name=name) for name in ("one", "two", "<b>three</b>")]
+    image = widget.segment.image
+    assert image.several.isHidden()
+    viewer.layers.selection = {layers[0], layers[1]}
+    assert image.layer == layers[1]  # the one before is not among them
+    assert not image.several.isHidden()
+    assert "2 images are selected; “two” is the one used here" in image.several.text()
+    image.choose(layers[0])
+    assert "“one” is the one used here" in image.several.text()
+    layers[0].name = "uno"
+    assert "“uno” is the one used here" in image.several.text()
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert "uno labels" in viewer.layers
+    viewer.layers.selection.active = layers[2]
+    assert image.several.isHidden()
+
+
+def test_a_renamed_labels_layer_is_found_and_keeps_its_name(
+    open_widget: Any, things: Any, qtbot: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    labels = viewer.layers["image labels"]
+    labels.name = "my cells"
+    assert "These change “my cells” at once" in widget.segment.acts_on.text()
+    widget.segment.labelling.controls["min_size"].changed.emit(30, True)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["image", "my cells"]
+    viewer.layers["image"].name = "picture"
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["picture", "my cells"]
+    widget.train.annotate.correct.click()
+    assert "my cells corrected" in viewer.layers
+    viewer.layers["my cells"].name = "picture labels"  # a person's own name, though it looks so
+    viewer.layers["picture"].name = "image"
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert "picture labels" in viewer.layers

@@ -165,6 +165,10 @@ class PairList(QObject):  # type: ignore[misc]
             write(pair.painting, {OFF: True})
             self.changed.emit()
 
+    def painted(self) -> bool:
+        """Return whether something is painted, under the names of the classes there are."""
+        return any(annotation_layers.is_painted(pair.painting) for pair in self.pairs)
+
     def clear(self) -> None:
         """Let go of all layers."""
         self.pairs = []

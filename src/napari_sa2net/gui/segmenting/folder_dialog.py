@@ -27,9 +27,11 @@ from qtpy.QtWidgets import (
 from ...engine.errors import SA2NetError
 from ..channel_chooser import ChannelChooser
 from ..compat import set_row_visible
+from ..forms import name_fields
 from ..image_values import Key
 from ..jobs.state import CHOICES
 from ..resolve import Choices
+from ..wrapping import WrappedLabel
 from .folder import FolderForm, channels_in, resolve_folder
 
 SAVE = {
@@ -79,20 +81,20 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self.images = QLineEdit()
         self.output = QLineEdit()
         self.channels = ChannelChooser()
-        self.channels_of = QLabel()
+        self.channels_of = WrappedLabel()
         """Which image the channels are listed of."""
         self._named = False
         """Whether the image's file names its channels."""
         self._looked: str | None = None
         """The folder whose first image was looked at."""
         self.save = {kind: QCheckBox(text) for kind, (text, _) in SAVE.items()}
-        self.positions = QCheckBox("All &positions of a file")
+        self.positions = QCheckBox("All positions of a file")
         self.existing = QComboBox()
-        self.uses = QLabel()
-        self.start = QPushButton("&Start")
-        self.stop = QPushButton("S&top")
+        self.uses = WrappedLabel()
+        self.start = QPushButton("Sta&rt")
+        self.stop = QPushButton("St&op")
         self.progress = QProgressBar()
-        self.said = QLabel()
+        self.said = WrappedLabel()
         self.list = QListWidget()
         self._lay_out()
         self._restore()
@@ -129,7 +131,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for text, line, pressed in (
             ("&Images", self.images, self._on_images),
-            ("&Results", self.output, self._on_output),
+            ("Res&ults", self.output, self._on_output),
         ):
             label = QLabel(text)
             label.setBuddy(line)
@@ -143,11 +145,8 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         for box in self.save.values():
             checks.addWidget(box)
         form.addRow("Write", checks)
-        form.addRow("&If there are results", self.existing)
+        form.addRow("If there &are results", self.existing)
         form.addRow("From the tab", self.uses)
-        for label in (self.uses, self.said, self.channels_of):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.list.setAccessibleName("Files")
         self.list.setWordWrap(True)
         self.progress.setFormat("%v of %m")
@@ -165,6 +164,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         column.addWidget(self.said)
         column.addWidget(self.list, 1)
         column.addLayout(buttons)
+        name_fields(self)
         self.resize(520, 560)
 
     # --- what is typed ---------------------------------------------------------------------

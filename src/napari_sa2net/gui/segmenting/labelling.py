@@ -12,7 +12,7 @@ from ..jobs.state import CHOICES
 
 FIELDS = {
     "result": "Result",
-    "threshold": "&Threshold",
+    "threshold": "Thresh&old",
     "min_size": "Minimum size",
     "split": "Split touching objects",
     "seed_threshold": "Splitting",

@@ -13,14 +13,13 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ...engine.errors import InputError, SA2NetError
-from .. import large, saving
+from .. import asking, large, saving
 from ..forms import group, tab_page
 from ..image_panel import ImagePanel
 from ..jobs.progress_bar import JobProgress
@@ -107,9 +106,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         )
         self.labelling = LabellingForm()
         self.preview = QPushButton("P&review")
-        self.segment = QPushButton("&Segment")
-        self.cancel = QPushButton("&Cancel")
-        self.save = QPushButton("Save result…")
+        self.segment = QPushButton("Se&gment")
+        self.cancel = QPushButton("Ca&ncel")
+        self.save = QPushButton("Save res&ult…")
         self.folder = FolderButton(controller, self.choices, self._model_is_here, self.chosen)
         self.progress = JobProgress()
         self.messages = MessageArea()
@@ -137,6 +136,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "are always made for all planes.</qt>"
         )
         scroll = tab_page(
+            "Segment",
             group("Image", self.image, self.where),
             group("Model", self.model),
             self._extras(),
@@ -327,8 +327,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
-        answer = QMessageBox.question(self, "SA2-Net", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        return asking.ask(self, question)
 
     def _on_download(self) -> None:
         entry = self.model.entry

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
-    QMessageBox,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ...engine.errors import InputError
+from .. import asking
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
@@ -30,6 +29,7 @@ from ..object_watch import objects_of
 from ..objects_panel import ObjectsPanel
 from ..scale_field import ScaleField
 from ..segmenting.model_panel import download_question
+from ..wrapping import WrappedLabel
 from .backend import Plan
 from .chosen import Chosen
 from .job import STOPPABLE, TrainController
@@ -51,7 +51,7 @@ MODEL_FILES = "Models (*.safetensors)"
 
 
 class TrainWidget(QWidget):  # type: ignore[misc]
-    """Corrects and fine-tunes.
+    """Corrects and fine-tunes. ``used`` carries an image layer to be segmented without training.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
     controller
         Runs the trainings of that viewer.
     """
+
+    used = Signal(object)
 
     def __init__(self, viewer: Any, controller: TrainController) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
         self.chosen = Chosen(self.image, image_values_of(viewer), controller.pairs)
-        self.start = StartPanel(controller.segment)
+        self.start = StartPanel(controller.segment, controller.pairs.painted)
         self.annotate = AnnotatePanel(
             viewer,
             self.image,
@@ -88,7 +90,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.where = WhereNextPanel(self.image, controller.pairs)
         self.settings = SettingsPanel(controller.backend.settings())
         self.preview = QCheckBox("Show what it sees as it learns")
-        self.device = QLabel()
+        self.device = WrappedLabel()
         self.plot = LearningPlot()
         self.result = ResultPanel()
         self.keeper = keeper_of(viewer)
@@ -98,9 +100,9 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             "Discard",
             ("Go on where it was. It needs no images for that.", "Forget it for good."),
         )
-        self.train = QPushButton("&Fine-tune")
-        self.pause = QPushButton("P&ause")
-        self.stop = QPushButton("S&top")
+        self.train = QPushButton("Fi&ne-tune")
+        self.pause = QPushButton("Pa&use")
+        self.stop = QPushButton("St&op")
         self.progress = JobProgress()
         self.messages = MessageArea()
         self._scrolling = QTimer(self)
@@ -127,6 +129,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         )
         self.outcome = group("5 · Better or worse?", self.plot, self.result)
         self.scroll = tab_page(
+            "Correct and fine-tune",
             self.kept,
             self.trainings,
             group("Image and model", self.image, self.start),
@@ -143,7 +146,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll, 1)
         layout.addLayout(buttons)
-        self.device.setWordWrap(True)
         layout.addWidget(self.progress)
         layout.addWidget(self.messages)
 
@@ -176,7 +178,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
         controller.changed.connect(self._refresh)
-        controller.suggested.connect(self.start.take)
+        controller.suggested.connect(self._on_suggested)
+        self.start.used.connect(self._on_used)
         controller.progressed.connect(self._show_progress)
         controller.offers_changed.connect(self._list_offers)
         controller.segment.models_changed.connect(self._list_models)
@@ -286,6 +289,14 @@ class TrainWidget(QWidget):  # type: ignore[misc]
     def _on_suggest(self) -> None:
         self.controller.suggest(self.settings.device_name())
 
+    def _on_suggested(self, suggestion: Any) -> None:
+        self.start.take(suggestion.best.name, as_is=suggestion.enough)
+
+    def _on_used(self, name: str) -> None:
+        """Choose a model everywhere, and go to where it can be run as it is."""
+        self.controller.segment.models_changed.emit(name)
+        self.used.emit(self.image.layer)
+
     def _on_where(self) -> None:
         entry = self.start.entry
         if not self._is_here(entry, "show the next place"):
@@ -306,7 +317,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             plan = Plan(
                 model=self.start.model,
                 settings=self.settings.value(),
-                name=str(wanted[0].sources[0].name),
+                name=self.start.new_name(str(wanted[0].sources[0].name)),
                 classes=self.start.classes(),
                 device=self.settings.device_name(),
             )
@@ -325,8 +336,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
-        answer = QMessageBox.question(self, "SA2-Net", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        return asking.ask(self, question)
 
     def _on_preview(self, on: bool) -> None:
         self.controller.preview.on = on
@@ -354,7 +364,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.start.button.setEnabled(not state.busy)
         self.pause.setEnabled(training and state.total > 1 and not state.cancelling)
         self.pause.setChecked(state.paused)
-        self.pause.setText("Resume" if state.paused else "P&ause")
+        self.pause.setText("Res&ume" if state.paused else "Pa&use")
         self.stop.setEnabled(state.kind in STOPPABLE and not state.cancelling)
         verb = "Paused" if state.paused else VERBS.get(state.kind, "")
         self.progress.show_state(state, verb)
