@@ -30,6 +30,7 @@ CARD = ModelCard(name="discs", diameter=20, pixel_size=0.5, labelling=LabelSetti
         ({"pixel_size": 1.0}, 25),
         ({"pixel_size": (1.0, 0.5)}, 50),
         ({"pixel_size": 1.0, "diameter": 40}, 400),  # the diameter goes first
+        ({"pixel_size": 1e-6}, 10**9),  # no more than may be asked for
     ],
 )
 def test_the_minimum_size_has_the_scale_of_the_image(options: dict[str, Any], least: int) -> None:

@@ -157,7 +157,7 @@ def test_outlines_of_a_hyperstack_are_on_all_its_channels(
     labels[1, ..., 3:8, 3:9] = 1
     note = make_note(Note("model"), image, "labels", "labels")
     layer = viewer.add_labels(labels, metadata={"napari-sa2net": note})
-    save_objects(read_objects(viewer, layer, None, ()), tmp_path / "o.zip")
+    save_objects(read_objects(viewer, layer), tmp_path / "o.zip")
     (roi,) = roifile.roiread(tmp_path / "o.zip")
     assert (roi.position, roi.z_position) == expected
     assert roi.t_position == roi.c_position == 0

@@ -25,6 +25,10 @@ MIN_OVERLAP = 0.1
 """The least intersection over union of objects in two planes that are taken for one."""
 
 
+LARGEST_MIN_SIZE = 10**9
+"""Pixels that an object may be asked to have at least."""
+
+
 @dataclass(frozen=True)
 class LabelSettings:
     """How probabilities become labels. Everything here is applied without the network."""
@@ -44,7 +48,7 @@ class LabelSettings:
         metadata={
             "help": "Objects of fewer pixels of the image than this are dropped.",
             "min": 0,
-            "max": 10**9,
+            "max": LARGEST_MIN_SIZE,
             "step": 1,
         },
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .calibration import sizes_yx
 from .errors import InputError
 from .events import Message
-from .instances import LabelSettings
+from .instances import LARGEST_MIN_SIZE, LabelSettings
 from .segmentation import SegmentOptions, tile_for
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def default_labelling(card: ModelCard, options: SegmentOptions) -> LabelSettings
     image: where objects are smaller, those that are kept may have fewer pixels.
     """
     (height, width), _ = _working_zoom(card, options)
-    return replace(card.labelling, min_size=round(card.labelling.min_size / (height * width)))
+    size = round(min(card.labelling.min_size / (height * width), LARGEST_MIN_SIZE))
+    return replace(card.labelling, min_size=size)
 
 
 def _working_zoom(card: ModelCard, options: SegmentOptions) -> tuple[tuple[float, float], str]:
