@@ -301,6 +301,11 @@ def test_other_classes_and_from_scratch(qtbot: Any, painted: Any, training: Any)
     over(qtbot, widget)
     plan = training.trained[-1][1]
     assert plan.model is None
+    assert [info.name for info in plan.classes] == names  # what a person named stays
+    start.define.setChecked(False)
+    widget.train.train.click()
+    over(qtbot, widget)
+    plan = training.trained[-1][1]
     assert [info.name for info in plan.classes] == ["background", "object", "boundary"]
 
 

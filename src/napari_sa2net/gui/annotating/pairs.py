@@ -166,8 +166,15 @@ class PairList(QObject):  # type: ignore[misc]
             self.changed.emit()
 
     def painted(self) -> bool:
-        """Return whether something is painted, under the names of the classes there are."""
-        return any(annotation_layers.is_painted(pair.painting) for pair in self.pairs)
+        """Return whether something is painted under the names of the classes there are.
+
+        In a layer from elsewhere, of which it was guessed what it means, nothing is.
+        """
+        return any(
+            annotation_layers.is_painted(pair.painting)
+            and not annotation_layers.guessed(pair.painting)
+            for pair in self.pairs
+        )
 
     def clear(self) -> None:
         """Let go of all layers."""
