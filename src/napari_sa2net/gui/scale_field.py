@@ -177,6 +177,7 @@ class ScaleField(QWidget):  # type: ignore[misc]
         self.hint = WrappedLabel()
         self.same = QPushButton()
         self.same.setToolTip("Take for this image what was given for the other one.")
+        self.same.setAccessibleName("Use the size of the other image")
         self.same.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

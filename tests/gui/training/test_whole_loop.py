@@ -82,7 +82,7 @@ def test_from_a_few_strokes_to_a_better_result(
     page.train.click()
     qtbot.waitUntil(lambda: trainer.state.done > 2, timeout=WAIT)
     page.pause.click()
-    assert page.pause.text() == "Resume"
+    assert page.pause.text() == "Res&ume"
     rested = trainer.state.done
     qtbot.wait(500)
     assert trainer.state.done <= rested + 1  # the step at work was finished
