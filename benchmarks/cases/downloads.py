@@ -42,7 +42,7 @@ def run(draw: Draw, folder: Path) -> None:
 
     data = _published(folder)
     cache = folders.cache_folder()
-    _fill_cache(draw, cache, data)
+    in_the_way = _fill_cache(draw, cache, data)
     with _server(data) as server, mock.patch.object(
         registry, "REGISTRY_FILE", folder / "models.toml"
     ), mock.patch.object(download, "TIMEOUT", (1.0, 0.4)):
@@ -54,6 +54,10 @@ def run(draw: Draw, folder: Path) -> None:
         else:
             draw.say(server.answers)
         os.environ["NAPARI_SA2NET_WEIGHTS_URL"] = address.replace("\x00", "")
+        if draw.chance(0.08):
+            proxy = draw.among("http://127.0.0.1:1", "nonsense", "http://[::", "socks9://x", " ")
+            draw.say(f"proxy {proxy}")
+            os.environ["HTTP_PROXY"] = os.environ["http_proxy"] = proxy
         refused: SA2NetError | None = None
         try:
             path = _fetched(draw, server)
@@ -63,7 +67,14 @@ def run(draw: Draw, folder: Path) -> None:
         # A good server, and everything is as if nothing had happened.
         server.answers = []
         os.environ["NAPARI_SA2NET_WEIGHTS_URL"] = f"http://127.0.0.1:{server.server_port}"
-        _check(cache, _again(draw), data)
+        for name in ("HTTP_PROXY", "http_proxy"):
+            os.environ.pop(name, None)
+        try:
+            _check(cache, _again(draw), data)
+        except SA2NetError as error:
+            if in_the_way:
+                raise
+            raise Wrong("does not go on afterwards", str(error)) from error
         if refused is not None:
             raise refused
 
@@ -116,8 +127,8 @@ def _check(cache: Path, path: Path | None, data: bytes) -> None:
         raise Wrong("left behind in the cache", ", ".join(left))
 
 
-def _fill_cache(draw: Draw, cache: Path, data: bytes) -> None:
-    """Put something into the cache that was there before."""
+def _fill_cache(draw: Draw, cache: Path, data: bytes) -> bool:
+    """Put something into the cache; tell whether no file can be written there."""
     there = draw.weighted(
         {"nothing": 6, "the file": 1, "other bytes": 1, "a part": 1, "a folder": 0.5, "a file": 0.3,
          "left by a killed run": 1}
@@ -127,7 +138,7 @@ def _fill_cache(draw: Draw, cache: Path, data: bytes) -> None:
     if there == "a file":
         cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_text("in the way")
-        return
+        return True
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "others").write_text("of somebody else")
     target = cache / f"{NAME}.safetensors"
@@ -144,6 +155,7 @@ def _fill_cache(draw: Draw, cache: Path, data: bytes) -> None:
         old.mkdir()
         (old / "remote.safetensors").write_bytes(data[:1000])
         os.utime(old, (0, 0))
+    return there == "a folder"
 
 
 @functools.cache
