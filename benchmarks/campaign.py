@@ -29,6 +29,8 @@ from typing import Any
 
 # Of many processes; and before any of them imports what counts the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that are killed leave locks behind, which Python removes, and tells of.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
 
 from cases.outcomes import Outcome
 from cases.watching import Watched

@@ -71,7 +71,7 @@ def some_values(draw: Draw, shape: tuple[int, ...], usual: bool = True) -> np.nd
     if dtype.kind in "SUOV":
         if dtype.kind == "O":
             out = np.empty(shape, object)
-            out[...] = draw.among(None, 1, "text", 2.5, [1, 2])
+            out[...] = draw.among(None, 1, "text", 2.5, b"x")
             return out if draw.chance(0.5) else base.astype(object)
         return np.zeros(shape, dtype)
     if dtype.kind in "ui":

@@ -16,9 +16,12 @@ from unittest import mock
 
 from cases.drawing import Draw
 from cases.networks import network_model
-from cases.outcomes import Wrong
+from cases.outcomes import Refused, Wrong
 
 NAME = "remote"
+
+_OLD = ".download-0123abcd"
+"""Left by a run that was killed."""
 
 _ANSWERS: dict[str, float] = {
     "the file": 6, "in pieces": 2, "cut": 3, "stalls": 1, "other bytes": 2, "longer": 2,
@@ -63,7 +66,7 @@ def run(draw: Draw, folder: Path) -> None:
             path = _fetched(draw, server)
         except SA2NetError as error:
             refused, path = error, None
-        _check(cache, path, data)
+        _check(cache, path, data, _OLD)
         # A good server, and everything is as if nothing had happened.
         server.answers = []
         os.environ["NAPARI_SA2NET_WEIGHTS_URL"] = f"http://127.0.0.1:{server.server_port}"
@@ -71,7 +74,7 @@ def run(draw: Draw, folder: Path) -> None:
             os.environ.pop(name, None)
         try:
             _check(cache, _again(draw), data)
-        except SA2NetError as error:
+        except (SA2NetError, Refused) as error:
             if in_the_way:
                 raise
             raise Wrong("does not go on afterwards", str(error)) from error
@@ -106,7 +109,10 @@ def _again(draw: Draw) -> Path:
         draw.say("then sa2net models download")
         from cases.command_line import check_output, run_here
 
-        check_output(*run_here(["models", "download", NAME]))
+        code, out, err = run_here(["models", "download", NAME])
+        check_output(code, out, err)
+        if code:
+            raise Refused(err)
         path = find_model(NAME).path
         if path is None:
             raise Wrong("told as downloaded, but it is not")
@@ -114,11 +120,12 @@ def _again(draw: Draw) -> Path:
     return drive(fetch(NAME))
 
 
-def _check(cache: Path, path: Path | None, data: bytes) -> None:
-    """Check that what is in the cache is whole, or was there before."""
+def _check(cache: Path, path: Path | None, data: bytes, there: str = "") -> None:
+    """Check that what was downloaded is whole, and that nothing else is in the cache."""
     if path is not None and path.read_bytes() != data:
         raise Wrong("what was downloaded is not the published file")
-    left = [p.name for p in cache.glob("*") if p.name not in (f"{NAME}.safetensors", "others")]
+    known = (f"{NAME}.safetensors", "others", there)
+    left = [p.name for p in cache.glob("*") if p.name not in known]
     deadline = time.monotonic() + 3  # a thread may still be waiting for a server that is silent
     while left and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -151,7 +158,7 @@ def _fill_cache(draw: Draw, cache: Path, data: bytes) -> bool:
     elif there == "a folder":
         target.mkdir()
     elif there == "left by a killed run":
-        old = cache / ".download-0123abcd"
+        old = cache / _OLD
         old.mkdir()
         (old / "remote.safetensors").write_bytes(data[:1000])
         os.utime(old, (0, 0))

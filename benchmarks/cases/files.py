@@ -72,6 +72,8 @@ def _plain_tiff(draw: Draw, path: Path) -> Made:
     import tifffile
 
     array, axes = some_array(draw, usual=0.8)
+    if array.dtype.kind not in "buifc":
+        array = np.zeros(array.shape, "u1")  # TIFF has nothing else
     options: dict[str, Any] = {}
     possible = {
         "photometric": ("minisblack", "miniswhite", "rgb", "palette", "separated", "ycbcr",

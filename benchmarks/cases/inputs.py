@@ -25,7 +25,7 @@ def run(draw: Draw, folder: Path) -> None:
     """Run a case."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if draw.chance(0.6):
+        if draw.chance(0.55):
             _array(draw, folder)
         else:
             _file(draw, folder)
@@ -38,7 +38,7 @@ def _array(draw: Draw, folder: Path) -> None:
     model = some_model(draw)
     array, axes = some_array(draw)
     image = wrapped(draw, array, folder)
-    options = some_options(draw, axes)
+    options = some_options(draw, axes, channels=_channels(array.shape, axes, model))
     if draw.chance(0.06):
         _blocks(draw, folder, image, model, options)
         return
@@ -47,6 +47,14 @@ def _array(draw: Draw, folder: Path) -> None:
     known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape)
     check_segmentation(result, shape if known else None)
     _after(draw, folder, result, image)
+
+
+def _channels(shape: tuple[int, ...], axes: str, model: Any) -> tuple[int, int] | None:
+    """Return how many channels an image has and the model takes; None: not known."""
+    if len(axes) != len(shape):
+        return None
+    has = shape[axes.index("C")] if "C" in axes else 1
+    return has, model.card.in_channels
 
 
 def _after(draw: Draw, folder: Path, result: Any, image: Any) -> None:
@@ -125,14 +133,15 @@ def _file(draw: Draw, folder: Path) -> None:
     model = some_model(draw)
     made = some_file(draw, inputs)
     if draw.chance(0.25):
-        options = some_options(draw, "", odd=0.05)
+        options = some_options(draw, "", odd=0.05, channels=(1, 1))
         _batch(draw, folder, made, model, options)
         return
     image = read_image(made.path, numbers=draw.chance(0.1))
     _check_image(image, made)
     if draw.chance(0.3):
         return
-    options = some_options(draw, "", odd=0.05)
+    channels = _channels(image.array.shape, image.axes, model)
+    options = some_options(draw, "", odd=0.05, channels=channels)
     result = segment(image if draw.chance(0.5) else made.path, model, **options)
     check_segmentation(result)
     _after(draw, folder, result, image)

@@ -18,6 +18,7 @@ _UNREADABLE = {
     "an address": re.compile(r"\bat 0x[0-9a-f]{6,}"),
     "a traceback": re.compile(r"Traceback \(most recent|File \".*\", line \d+"),
     "what an unexpected error says": re.compile(r"\(--debug shows where\)"),
+    "another error in it": re.compile(r"^Segmentation failed: "),
     "control characters": re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b]"),
 }
 

@@ -33,8 +33,8 @@ _FRAME = re.compile(r'File ".*?napari_sa2net/(.+?)", line \d+ in (\w+)')
 class Watched:
     """Runs the cases of a part, one after the other, in a process."""
 
-    def __init__(self, part: str, module: str, limit: float) -> None:
-        self._part, self._module, self._limit = part, module, limit
+    def __init__(self, part: str, module: str, limit: float, memory: int = MEMORY) -> None:
+        self._part, self._module, self._limit, self._memory = part, module, limit, memory
         self._root = Path(tempfile.mkdtemp(prefix="campaign-"))
         self._log = self._root / "stacks.txt"
         self._process: Any = None
@@ -51,8 +51,8 @@ class Watched:
         base, began = watched.memory_info().rss, time.monotonic()
         try:
             while not self._connection.poll(0.1):
-                if watched.memory_info().rss > base + MEMORY:
-                    return self._end("memory", "more than 2 GB")
+                if watched.memory_info().rss > base + self._memory:
+                    return self._end("memory", f"more than {self._memory / 1e9:.1f} GB")
                 if time.monotonic() - began > self._limit:
                     return self._end("hang", f"not done after {self._limit:g} s")
             outcome: Outcome = self._connection.recv()
@@ -86,7 +86,7 @@ class Watched:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, self._part, self._module, self._root)
+        arguments = (theirs, self._part, self._module, self._root, self._memory)
         self._process = context.Process(target=_serve, args=arguments)
         self._process.start()
         theirs.close()
@@ -105,7 +105,7 @@ class Watched:
         return Outcome("fault", f"{kind}: {text}", f"{kind} in {place}", said, stack)
 
 
-def _serve(connection: Connection, part: str, module: str, root: Path) -> None:
+def _serve(connection: Connection, part: str, module: str, root: Path, memory: int) -> None:
     """Run cases as they are asked for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the other process's to end this one
     log = (root / "stacks.txt").open("w")
@@ -123,7 +123,7 @@ def _serve(connection: Connection, part: str, module: str, root: Path) -> None:
         log.truncate()
         draw = Draw(part, number)
         draw.said = Said(root / "said.txt")
-        connection.send(alone(run, draw, root))
+        connection.send(alone(run, draw, root, memory))
 
 
 class Said(list[str]):
@@ -140,7 +140,7 @@ class Said(list[str]):
             file.write(f"{text}; ")
 
 
-def alone(run: Any, draw: Draw, root: Path) -> Outcome:
+def alone(run: Any, draw: Draw, root: Path, memory: int) -> Outcome:
     """Run one case in a folder of its own, and measure its memory."""
     folder = root / str(draw.number)
     folder.mkdir()
@@ -153,7 +153,7 @@ def alone(run: Any, draw: Draw, root: Path) -> Outcome:
         os.chdir(here)
         _remove(folder)
         _remove(root / "home")
-    if _peak() > before + MEMORY and outcome.outcome != "fault":
+    if _peak() > before + memory and outcome.outcome != "fault":
         text = f"memory: {(_peak() - before) / 1e9:.1f} GB for a moment"
         return Outcome("fault", text, f"memory, {outcome.text[:60]}", outcome.what)
     return outcome
