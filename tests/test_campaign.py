@@ -1,4 +1,4 @@
-"""The campaign's cases run here too, a few of each part; and it tells faults when there are some."""
+"""The campaign's cases run here too, a few of each part; and what is a fault is told as one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-FAULTS = '''
+FAULTS = """
 import os, signal, time
 from cases.outcomes import Refused, Wrong
 from napari_sa2net.engine.errors import InputError
@@ -40,7 +40,7 @@ def run(draw, folder):
         draw.kept = b"x" * 400_000_000
     if draw.number == 9:
         raise Refused("The image x.tif cannot be read: \\x1b[31m is in it.")
-'''
+"""
 """A part of which each case ends in another way."""
 
 KINDS = {

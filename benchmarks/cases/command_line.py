@@ -116,7 +116,9 @@ def _make_files(draw: Draw, folder: Path) -> None:
     models = weights.models_folder()
     models.mkdir(parents=True)
     for name in ("mine", "yours"):
-        weights.save_model(network_model("grey", 1 + (name == "mine")), models / f"{name}.safetensors")
+        weights.save_model(
+            network_model("grey", 1 + (name == "mine")), models / f"{name}.safetensors"
+        )
 
 
 _RECIPE = """
@@ -183,8 +185,14 @@ _FILES = (
 )  # fmt: skip
 
 
+_BUDGETS = ("steps", "minutes", "epochs")
+"""How long a training takes: no large number is good, or the case would not end."""
+
+
 def _word(draw: Draw, action: argparse.Action, odd: float) -> str:
     """Return a value for an argument."""
+    if action.dest in _BUDGETS and draw.chance(odd):
+        return draw.among("0", "-1", "nan", "inf", "1e400", "abc", "", "2.5", "٣", "7")
     if not draw.chance(odd):
         if action.choices is not None:
             return str(draw.among(*action.choices))
@@ -213,7 +221,10 @@ def _line(draw: Draw) -> list[str]:
         commands = _subcommands(parser)
         line += _options(draw, parser, odd)
         if commands is None:
-            return line
+            budgets = {f"--{name}" for name in (*_BUDGETS, "recipe", "help")}
+            return (
+                [*line, "--steps", "2"] if line[0] == "train" and not budgets & set(line) else line
+            )
         names = {name: shares.get(name, 1.0) for name in commands}
         name = draw.weighted(names)
         if draw.chance(0.02):

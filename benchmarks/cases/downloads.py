@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,11 @@ def run(draw: Draw, folder: Path) -> None:
     data = _published(folder)
     cache = folders.cache_folder()
     in_the_way = _fill_cache(draw, cache, data)
-    with _server(data) as server, mock.patch.object(
-        registry, "REGISTRY_FILE", folder / "models.toml"
-    ), mock.patch.object(download, "TIMEOUT", (1.0, 0.4)):
+    with (
+        _server(data) as server,
+        mock.patch.object(registry, "REGISTRY_FILE", folder / "models.toml"),
+        mock.patch.object(download, "TIMEOUT", (1.0, 0.4)),
+    ):
         server.answers = [draw.weighted(_ANSWERS) for _ in range(draw.among(1, 1, 2))]
         address = f"http://127.0.0.1:{server.server_port}/"
         if draw.chance(0.15):
@@ -198,10 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         answers, data = self.server.answers, self.server.data
         answer = answers.pop(0) if answers else "the file"
-        try:
+        with suppress(ConnectionError):  # whoever asked does not want it any more
             self._answer(answer, data)
-        except (BrokenPipeError, ConnectionError):
-            pass  # whoever asked does not want it any more
 
     def _answer(self, answer: str, data: bytes) -> None:
         if answer in ("404", "500", "407"):

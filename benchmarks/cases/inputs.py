@@ -180,7 +180,7 @@ def _same(found: np.ndarray, written: np.ndarray) -> bool:
 
 
 def _batch(draw: Draw, folder: Path, made: Made, model: Any, options: dict[str, Any]) -> None:
-    """Segment a folder that has the file and a good one in it; then again, skipping what is done."""
+    """Segment a folder with the file and a good one; then again, skipping what is done."""
     import tifffile
 
     from napari_sa2net import segment, segment_files

@@ -88,7 +88,8 @@ def _prepare_zarr(folder: Path, variant: int) -> None:
 def _zarr(variant: int) -> list[str]:
     save = ["--save", "table,geojson"] if variant % 3 else []
     return ["segment", "images/0.tif", "-o", "out.ome.zarr", "--model", "grey.safetensors",
-            "--device", "cpu", "--backend", "torch", "--resume", "--diameter", "12", *save]  # fmt: skip
+            "--device", "cpu", "--backend", "torch", "--resume", "--diameter", "12",
+            *save]  # fmt: skip
 
 
 def small_blocks() -> None:
@@ -250,7 +251,9 @@ def content_of(folder: Path) -> dict[str, Any]:
             try:
                 found[name] = _read(path)
             except Exception as error:
-                raise Wrong(f"a file that is not whole: {path.suffix}", f"{name}: {error}") from error
+                raise Wrong(
+                    f"a file that is not whole: {path.suffix}", f"{name}: {error}"
+                ) from error
     return found
 
 

@@ -143,8 +143,9 @@ class Said(list[str]):
 def alone(run: Any, draw: Draw, root: Path, memory: int) -> Outcome:
     """Run one case in a folder of its own, and measure its memory."""
     folder = root / str(draw.number)
-    folder.mkdir()
-    (root / "home").mkdir(exist_ok=True)
+    for place in (folder, root / "home"):
+        _remove(place)  # there is one if the process was ended in a case
+        place.mkdir()
     before = _reset_peak()
     here = os.getcwd()
     try:
