@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
+import logging
 import multiprocessing
 import os
 import re
@@ -115,6 +116,7 @@ def _serve(connection: Connection, part: str, module: str, root: Path, memory: i
     import torch
 
     torch.set_num_threads(1)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it tells of each broken file
     prepare_environment(root)
     run = importlib.import_module(module).run
     connection.send("ready")
