@@ -81,6 +81,18 @@ def test_images_of_a_large_group_of_one_look_are_drawn_less_often(
     assert weights == pytest.approx([0.5, 0.25, 0.25])  # alone, seen, twin
 
 
+def test_a_state_belongs_to_one_training_at_a_time(recipe: Path, tmp_path: Path) -> None:
+    """Two that write one state would each go on from the other's, or find it gone."""
+    state = tmp_path / "state.pt"
+    first = train(recipe, tmp_path, "cpu", state)
+    next(first)
+    with pytest.raises(TrainingError, match="running already"):
+        run(train(recipe, tmp_path, "cpu", state))
+    first.close()
+    run(train(recipe, tmp_path, "cpu", state))
+    assert sorted(path.name for path in tmp_path.glob("state*")) == ["state.pt"]
+
+
 def test_held_out_images_are_not_read(recipe: Path, tmp_path: Path) -> None:
     samples = load_samples(read_recipe(recipe), tmp_path)
     assert len(samples) == 1
