@@ -44,9 +44,8 @@ def read_pairs(
         If images and annotations do not pair up, or a file cannot be read.
     """
     options = {name: value for name, value in options.items() if value is not None}
-    for name in ("channels", "planes"):
-        if name in options and np.ndim(options[name]) == 0:  # one number is welcome too
-            options[name] = (int(options[name]),)
+    checked = TrainingPair(None, Annotation(None, meaning, of), **options)
+    options = {name: getattr(checked, name) for name in options}
     if of_paths(images) != of_paths(annotations):
         raise InputError("Give images and annotations both as arrays or both as paths.")
     if of_paths(images):
