@@ -226,8 +226,8 @@ def _plain(value: Any) -> Any:
 
 def _as_it_is(value: Any, check: Callable[[Any], Any]) -> Any:
     """Check a number; a whole one stays so among real ones: what is hashed must not change."""
-    check(value)
-    return value
+    number = check(value)
+    return value if isinstance(value, int) else number
 
 
 def _whole(value: Any) -> Any:
