@@ -198,7 +198,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON file; what is in it is not run again")
     parser.add_argument("--again", action="store_true", help="run the faults of --out again")
     parser.add_argument("--jobs", type=int, default=1, help="processes that run cases")
-    parser.add_argument("--limit", type=float, default=120, help="seconds that a case may take")
+    parser.add_argument("--limit", type=float, default=60, help="processor seconds of a case")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.parts) - set(PARTS))
     if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -70,9 +71,10 @@ def _check_end(ended: Ended) -> None:
     """Check how a command ended that was broken off."""
     if ended.code == -1000:
         raise Wrong("goes on although it was told to end")
-    if "Traceback" in ended.err:
-        last = ended.err.strip().splitlines()[-1]
-        raise Wrong(f"traceback when it is broken off: {last.split(':')[0]}", last)
+    places = re.findall(r'napari_sa2net/(\S+)", line \d+, in (\S+)', ended.err)
+    if "Traceback" in ended.err and places:  # else it is this script's own beginning or end
+        last = ended.err.strip().splitlines()[-1].split(":")[0]
+        raise Wrong(f"traceback when it is broken off: {last}", f"in {' '.join(places[-1])}")
 
 
 def _check_last(

@@ -25,6 +25,10 @@ from cases.outcomes import Outcome, judge
 MEMORY = 2 * 2**30
 """Bytes that a case may take beyond what the process had before."""
 
+WAIT = 5
+"""Seconds by the clock for each second of the processor that a case may take: on a busy machine it
+has only its share."""
+
 RESTART = 1000
 """Cases after which the process is a new one."""
 
@@ -49,13 +53,14 @@ class Watched:
         self._done += 1
         self._connection.send(number)
         watched = psutil.Process(self._process.pid)
-        base, began = watched.memory_info().rss, time.monotonic()
+        base, began, busy = watched.memory_info().rss, time.monotonic(), _seconds(watched)
         try:
             while not self._connection.poll(0.1):
                 if watched.memory_info().rss > base + self._memory:
                     return self._end("memory", f"more than {self._memory / 1e9:.1f} GB")
-                if time.monotonic() - began > self._limit:
-                    return self._end("hang", f"not done after {self._limit:g} s")
+                waited = time.monotonic() - began
+                if waited > WAIT * self._limit or _seconds(watched) - busy > self._limit:
+                    return self._end("hang", f"not done after {waited:.0f} s")
             outcome: Outcome = self._connection.recv()
         except (EOFError, ConnectionError, psutil.Error):
             self._process.join()
@@ -126,6 +131,12 @@ def _serve(connection: Connection, part: str, module: str, root: Path, memory: i
         draw = Draw(part, number)
         draw.said = Said(root / "said.txt")
         connection.send(alone(run, draw, root, memory))
+
+
+def _seconds(process: psutil.Process) -> float:
+    """Return the processor's seconds that a process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 class Said(list[str]):

@@ -46,8 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without µ or … must not stop us
             stream.reconfigure(errors="replace")
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    try:
+        return _run(build_parser().parse_args(argv))
+    except KeyboardInterrupt:
+        print("sa2net: stopped", file=sys.stderr)
+        return STOPPED
+
+
+def _run(arguments: argparse.Namespace) -> int:
     if not arguments.debug:  # what matters of these warnings is told in our own words
         logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
@@ -56,9 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         report(error, arguments.debug)
         return USAGE
-    except KeyboardInterrupt:
-        print("sa2net: stopped", file=sys.stderr)
-        return STOPPED
     except BrokenPipeError:  # the reader of our output has gone, as with "| head"
         sys.stderr.close()
         return FAILED
