@@ -13,8 +13,13 @@ SMALLEST, LARGEST = 1e-9, 1e9
 """Pixel sizes in µm between which a file must give back what was written."""
 
 
-def check_segmentation(result: Any, shape: tuple[int, ...] | None = None) -> None:
-    """Check a segmentation; ``shape`` is that of the image, with its channels."""
+def check_segmentation(
+    result: Any, shape: tuple[int, ...] | None = None, *, masked: bool = False
+) -> None:
+    """Check a segmentation; ``shape`` is that of the image, with its channels.
+
+    Of a ``masked`` image there may be pixels of which nothing is known.
+    """
     labels = result.labels
     if labels.dtype != np.int32 or labels.ndim != len(result.axes):
         raise Wrong("labels of a wrong kind", f"{labels.dtype} {labels.shape} {result.axes}")
@@ -22,11 +27,13 @@ def check_segmentation(result: Any, shape: tuple[int, ...] | None = None) -> Non
         raise Wrong("labels below 0", str(labels.min()))
     if shape is not None:
         check_shape(result, shape)
-    check_probabilities(result)
+    check_probabilities(result, masked)
     for name in ("stages", "attention", "disagreement"):
         array = getattr(result, name)
         if (array is not None) != (name in result.options.keep):
             raise Wrong(f"{name} kept or not against what was asked for")
+        if array is not None and masked:
+            array = np.nan_to_num(array)
         if array is not None and not ((array >= 0) & (array <= 1.001)).all():
             raise Wrong(f"{name} outside of 0 … 1")
         if array is not None and array.shape[-labels.ndim :] != labels.shape:
@@ -47,13 +54,17 @@ def check_shape(result: Any, shape: tuple[int, ...]) -> None:
         raise Wrong("labels of another shape", f"{found}, expected {expected}, image {shape}")
 
 
-def check_probabilities(result: Any) -> None:
+def check_probabilities(result: Any, masked: bool = False) -> None:
     """Check that the probabilities of each pixel that was segmented sum to 1."""
     found = result.probabilities
     if found is None:
         return
     if found.shape[1:] != result.labels.shape or found.shape[0] != max(2, result.card.num_classes):
         raise Wrong("probabilities of another shape", f"{found.shape}")
+    outside = np.isnan(found).all(axis=0) & masked
+    if (outside & (result.labels > 0)).any():
+        raise Wrong("labels where the image is masked")
+    found = np.where(outside, np.float32(1 / len(found)), found)
     if not np.isfinite(found).all():
         raise Wrong("probabilities that are not finite")
     if found.min(initial=0) < 0 or found.max(initial=0) > 1:

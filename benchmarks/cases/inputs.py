@@ -45,7 +45,8 @@ def _array(draw: Draw, folder: Path) -> None:
     result = segment(image, model, **options)
     shape = getattr(image, "shape", None)
     known = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape)
-    check_segmentation(result, shape if known else None)
+    masked = isinstance(image, np.ma.MaskedArray)
+    check_segmentation(result, shape if known else None, masked=masked)
     _after(draw, folder, result, image)
 
 

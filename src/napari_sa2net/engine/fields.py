@@ -18,6 +18,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, wraps
 from itertools import islice
 from pathlib import Path
@@ -109,10 +110,11 @@ def build(
 
 def shown(value: Any) -> str:
     """Return a value for a sentence, in short."""
-    try:
-        return " ".join(_SHORT.repr(value).split())
-    except Exception:  # of an object's own making
-        return f"a {type(value).__name__}"
+    with suppress(Exception):  # of an object's own making
+        text = " ".join(_SHORT.repr(value).split())
+        if " at 0x" not in text:
+            return text
+    return f"a {type(value).__name__}"
 
 
 _SHORT = reprlib.Repr()
