@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,14 @@ from PIL import Image
 
 from napari_sa2net.cli import doctor, main
 from napari_sa2net.cli.remedies import remedy
+from napari_sa2net.cli.streams import visible_streams
 from napari_sa2net.engine import files
 from napari_sa2net.engine.batch import files as batch_files
 from napari_sa2net.engine.batch.names import output_names
 from napari_sa2net.engine.events import Evaluated, Event, StepDone
 from napari_sa2net.engine.files import read_image, write_image
 from napari_sa2net.engine.training import recipes
-from napari_sa2net.engine.weights import save_model
+from napari_sa2net.engine.weights import Model, add_model, save_model
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
@@ -90,7 +95,8 @@ def test_it_runs_as_a_module() -> None:
         ["segment", "a.png"],
         ["segment", "a.png", "-o", "out", "--axes", "YX1"],
         ["segment", "a.png", "-o", "out", "--position", "first"],
-        ["segment", "a.png", "-o", "out", "--channels", "red"],
+        ["segment", "a.png", "-o", "out", "--channels", "red,,1"],
+        ["segment", "a.png", "-o", "out", "--channels", "-1"],
         ["segment", "a.png", "-o", "out", "--threshold", "2"],
         ["segment", "a.png", "-o", "out", "--min-size", "-1"],
         ["segment", "a.png", "-o", "out", "--diameter", "0"],
@@ -164,6 +170,48 @@ def test_axes_pixel_size_and_maps_are_kept(model_file: str, tmp_path: Path) -> N
     assert sum(int(float(row["area"])) for row in rows) == np.count_nonzero(labels)
 
 
+def test_the_number_of_a_stack_says_that_its_planes_are_not_linked(
+    model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stack.tif"
+    write_image(path, np.stack([IMAGE] * 3), "ZYX", {})
+    assert segment(path, model=model_file, out=tmp_path / "loose") == 0
+    said = capsys.readouterr()
+    loose = re.search(r"\((\d+) objects? in 3 planes, not linked through Z\)", said.out)
+    assert loose is not None
+    assert "--link z  gives it one number" in said.err
+    assert segment(path, "--link", "z", model=model_file, out=tmp_path / "linked") == 0
+    said = capsys.readouterr()
+    linked = re.search(r"\((\d+) objects? in 3 planes, linked through Z\)", said.out)
+    assert linked is not None
+    assert int(loose[1]) == 3 * int(linked[1]) > 0
+    assert "--link" not in said.err
+
+
+def test_classes_are_named(
+    model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "plane.tif"
+    write_image(path, IMAGE, "YX", {})
+    options = ("--result", "classes", "--threshold", "0.01", "--min-size", "0")
+    assert segment(path, *options, model=model_file, out=tmp_path / "out") == 0
+    assert "(1 class (nucleus))" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("channels", ["actin", "ACTIN", "1", "488 nm,1,actin", "488 nm"])
+def test_channels_are_given_by_number_or_name(
+    channels: str, model_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cells.ome.tif"
+    write_image(path, np.stack([IMAGE] * 2), "CYX", {}, channel_names=("488 nm", "actin"))
+    for out in (tmp_path / "out", tmp_path / "out.ome.zarr"):
+        assert segment(path, "--channels", channels, model=model_file, out=out) == 0
+    assert segment(path, "--channels", "DAPI", model=model_file, out=tmp_path / "other") == 1
+    assert "no channel is called 'DAPI': its channels, from 0 on, are 488 nm, actin" in (
+        capsys.readouterr().err
+    )
+
+
 def test_options_reach_the_engine(model_file: str, tmp_path: Path) -> None:
     stack = np.stack([IMAGE, IMAGE, IMAGE, IMAGE])
     tifffile.imwrite(tmp_path / "s.tif", stack)
@@ -196,10 +244,10 @@ def test_a_bug_in_a_file_does_not_stop_the_others_either(
     pictures: Path, model_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def fail_once(path: Path) -> Any:
+    def fail_once(path: Path, **kwargs: Any) -> Any:
         if path.name == "a.png":
             raise ZeroDivisionError("surprise")
-        return read_image(path)
+        return read_image(path, **kwargs)
 
     monkeypatch.setattr(batch_files, "read_image", fail_once)
     assert segment(pictures, model=model_file, out=tmp_path / "out") == 1
@@ -699,3 +747,62 @@ def test_ctrl_c_before_the_command_begins_is_no_traceback(
     monkeypatch.setattr("napari_sa2net.cli.build_parser", stopped)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "sa2net: stopped\n"
+
+
+HOSTILE = "nice\x1b[2J\x1b[31m model\x1b]0;owned\x07\x9b2J\u202e\rover\nfake  bundled"
+
+
+def obeyed(text: str) -> list[str]:
+    """Return what a terminal would do something by, other than to begin a line."""
+    return [c for c in text if unicodedata.category(c) in ("Cc", "Cf") and c != "\n"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models"],
+        ["models", "info", "hostile"],
+        ["models", "info", "FILE"],
+        ["models", "info", "no such\x1b[2J"],
+        ["models", "info", "--debug", "no such\x1b[2J"],
+        ["models", "import", "FILE"],
+        ["models", "rename", "hostile", "\x1b"],
+        ["models", "export", "hostile", "-o", "FOLDER"],
+        ["segment", "FOLDER", "--model", "hostile", "--tile", "\x1b[31m"],
+        ["segment", "FOLDER/\x1b[2J\nWarning: all is well.tif"],
+        ["\x1b[31mwhat"],
+    ],
+)
+def test_nothing_that_a_card_or_a_name_holds_is_obeyed_by_the_terminal(
+    tiny_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    card = replace(
+        tiny_model.card,
+        name="hostile",
+        description=HOSTILE,
+        licence=HOSTILE,
+        citation=HOSTILE,
+        extra={"note": HOSTILE, HOSTILE: "x"},
+        classes=tuple(
+            replace(info, name=f"{HOSTILE}{i}") for i, info in enumerate(tiny_model.card.classes)
+        ),
+    )
+    add_model(Model(tiny_model.network, card))
+    file = tmp_path / "a\x1b[31m.safetensors"
+    save_model(Model(tiny_model.network, card), file)
+    known = {"FILE": str(file), "FOLDER": str(tmp_path)}
+    given = [known.get(each, each.replace("FOLDER", str(tmp_path))) for each in arguments]
+    with suppress(SystemExit):  # of the parser
+        main(given)
+    told = capsys.readouterr()
+    assert told.out + told.err
+    assert not obeyed(told.out + told.err)
+    assert not [line for line in (told.out + told.err).splitlines() if line.startswith("fake")]
+
+
+def test_a_progress_bar_may_return_to_its_beginning() -> None:
+    stream = io.StringIO()
+    with visible_streams(stream, stream):
+        print("\r50 %\x1b[A")
+        print("Warning: \x1b[2J", file=sys.stderr)
+    assert stream.getvalue() == "\r50 %\\x1b[A\nWarning: \\x1b[2J\n"

@@ -22,6 +22,7 @@ from .engine.errors import InputError
 from .engine.events import Event, Message
 from .engine.fields import checked
 from .engine.files import ImageFile, read_image
+from .engine.found import COUNTED_TWICE
 from .engine.image_file import file_options
 from .engine.images import is_dask, with_known_shape
 from .engine.inference import Segmentation
@@ -33,7 +34,7 @@ from .engine.options import resolve_options
 from .engine.positions import check_position, count_positions
 from .engine.weights import Model
 
-Result = TypeVar("Result")
+Result = TypeVar("Result", Segmentation, ZarrResult)
 
 
 @checked
@@ -204,10 +205,13 @@ def segment_to_zarr(
 
 
 def _telling(image: Any, work: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
-    """Tell what is to be said of an image's file, then do the work."""
+    """Do the work, and tell what is to be said of the image's file and of what was found."""
     if isinstance(image, ImageFile) and image.remark:
         yield Message(image.remark, warning=True)
-    return (yield from work)
+    result = yield from work
+    if result.unlinked:
+        yield Message(COUNTED_TWICE)
+    return result
 
 
 def _read(image: Any, options: Mapping[str, Any]) -> Any:

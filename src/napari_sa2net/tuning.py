@@ -259,5 +259,6 @@ def _sorted_options(
     if len(budgets) == 1:
         options.setdefault("budget", budgets[0])
     if width:
-        width = {"base_channels": check_value("base_channels", *width.values(), int, **COUNT)}
+        asked = width["base_channels"]
+        width = {"base_channels": check_value("base_channels", asked, int, **COUNT)}
     return FineTuneSettings(**options), about_images, width

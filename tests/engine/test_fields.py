@@ -121,7 +121,7 @@ def test_the_sentence_names_field_value_and_range() -> None:
         (LabelSettings, "link", "c", "link is 'c': give one of none, z, t."),
         (SegmentOptions, "backend", "x", "backend is 'x': give one of auto, torch, onnxruntime."),
         (SegmentOptions, "region", (1,), r"region is \(1,\): give 4 whole numbers of 0 or more"),
-        (SegmentOptions, "diameter", "x" * 10**6, r"diameter is 'x+\.\.\.x+': give a number above"),
+        (SegmentOptions, "diameter", "x" * 10**6, r"diameter is 'x+\.\.\.x+': give a length"),
     ):
         with pytest.raises(InputError, match=text) as caught:
             kind(**{name: value})

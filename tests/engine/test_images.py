@@ -13,6 +13,7 @@ from napari_sa2net.engine.axes import Stack
 from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.images import (
     Normalization,
+    channel_numbers,
     check_axes,
     guess_axes,
     normalize,
@@ -232,14 +233,48 @@ def test_channels() -> None:
 
 def test_channels_that_do_not_fit_are_explained() -> None:
     two = np.zeros((2, 9, 9))
-    with pytest.raises(InputError, match=r"2 channels and the model takes 3.*example channel 0\."):
+    with pytest.raises(InputError, match=r"2 channels and the model takes 3.*--channels 0 \("):
         to_planes(two, "CYX")
-    with pytest.raises(InputError, match=r"name 3 of them, or .* example channels 0, 1, 2\."):
+    with pytest.raises(InputError, match=r"which 3 to use.*--channels 0,1,2 \("):
         to_planes(np.zeros((5, 9, 9)), "CYX")
     with pytest.raises(InputError, match="no channel 2"):
         to_planes(two, "CYX", (0, 1, 2))
     with pytest.raises(InputError, match="2 were named"):
         to_planes(two, "CYX", (0, 1))
+
+
+def test_one_channel_too_many_is_said_in_words() -> None:
+    with pytest.raises(InputError, match=r"^The model takes one channel: 2 were named\.$"):
+        to_planes(np.zeros((2, 9, 9)), "CYX", (0, 1), 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "names", "found"),
+    [
+        ((1, "DAPI"), ("DAPI", "actin"), (1, 0)),
+        (("dapi",), ("actin", "DAPI"), (1,)),
+        ((488,), ("405", "488"), (1,)),
+        ((0,), ("1", "0"), (0,)),  # a number that is one goes before a name
+        (("0",), ("1", "0"), (1,)),
+        ((7,), (), (7,)),  # of which the image says that it is not there
+    ],
+)
+def test_channels_are_found_by_name(asked: Any, names: Any, found: Any) -> None:
+    assert channel_numbers(asked, names) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "have no names"),
+        (("", ""), "have no names"),
+        (("DAPI", ""), r"no channel is called 'actin'.*are DAPI, \(no name\)"),
+        (("Actin", "ACTIN"), "several channels are called"),
+    ],
+)
+def test_a_name_that_no_channel_has_is_explained(names: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        channel_numbers(("actin",), names)
 
 
 def test_several_images_are_channels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 
 from napari_sa2net.engine import folders, model_files, own_models, registry
 from napari_sa2net.engine.errors import InputError, WeightsError
+from napari_sa2net.engine.joining import join_models
 from napari_sa2net.engine.weights import (
     Model,
     add_model,
@@ -220,3 +222,28 @@ def test_an_unknown_home_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SA2NET_HOME", "~nobody_of_that_name/x")
     with pytest.raises(WeightsError, match="write the whole path"):
         folders.trainings_folder()
+
+
+@pytest.mark.parametrize(
+    ("extra", "wanted"), [({"training": {"steps": 3}}, "trained"), ({"recipe": "a"}, "imported")]
+)
+def test_a_trained_model_is_listed_as_that_and_an_imported_one_as_imported(
+    tiny_model: Any, tmp_path: Path, extra: dict[str, Any], wanted: str
+) -> None:
+    made = Model(tiny_model.network, replace(tiny_model.card, name="mine", extra=extra))
+    entry = add_model(made)
+    assert entry.own
+    assert entry.status == wanted
+    file = export_model("mine", tmp_path / "elsewhere.safetensors")
+    assert import_model(file).name == "mine"  # it is here already
+    assert rename_model("mine", "renamed").status == wanted
+    delete_model("renamed")
+    assert import_model(file).status == "imported"  # as it would be on another computer
+
+
+def test_joined_models_are_listed_as_that(tiny_model: Any) -> None:
+    for bias, name in enumerate(("one", "two")):
+        network = copy.deepcopy(tiny_model.network)
+        torch.nn.init.constant_(network.heads[0].bias, bias)
+        add_model(Model(network, replace(tiny_model.card, name=name)))
+    assert add_model(join_models(["one", "two"], "both")).status == "joined"

@@ -191,7 +191,7 @@ class FakeBackend:
                 if self.error is not None:
                     raise self.error
             store.finish({"made": "by a fake"})
-            result = SimpleNamespace(path=store.path, text="7 objects")
+            result = SimpleNamespace(path=store.path, text="7 objects", unlinked="")
             return Stored(result, large, CARD, SegmentOptions(axes=axes), "fake", "0")
         finally:
             self.running -= 1
@@ -239,7 +239,7 @@ class FakeBackend:
                     self.gate.wait(10)
                 if self.error is not None:
                     raise self.error
-                ended = FileEnded(path, number, len(paths), "done", request.output, 3)
+                ended = FileEnded(path, number, len(paths), "done", request.output, 3, "3 objects")
                 if path.name.startswith("bad"):
                     error = InputError(f"{path.name} is no image.")
                     ended = replace(ended, status="failed", error=error)

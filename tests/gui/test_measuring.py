@@ -79,6 +79,7 @@ def test_the_window_saves_measurements_of_what_it_shows(
     viewer, widget = open_widget()
     data = np.stack([things, things // 2])
     viewer.add_image(data, name="image", axis_labels=("c", "y", "x"))
+    widget.segment.image.channels.boxes[0].setChecked(True)
     widget.segment.segment.click()
     qtbot.waitUntil(lambda: not widget.controller.state.busy, timeout=20_000)
     layer, _ = widget.controller.writer.to_save(viewer, widget.segment.image.layer)

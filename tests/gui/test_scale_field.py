@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.gui import large
@@ -153,3 +155,89 @@ def test_a_pixel_size_that_was_given_stays_with_the_image() -> None:
     assert image.with_axes("YX").pixel_size == pytest.approx(0.1)
     assert image.crop((slice(3, 9), slice(2, 5))).pixel_size == pytest.approx(0.1)
     assert image.level(1).pixel_size == pytest.approx(0.2)
+
+
+@pytest.fixture
+def measuring(with_pixel_size: Any, things: Any) -> tuple[Any, Any, Any]:
+    """Return a viewer, the widget and its field, in which “Measure” was just pressed."""
+    viewer, widget = with_pixel_size
+    viewer.add_image(things, name="other")
+    viewer.add_image(things, name="image")
+    widget.segment.model.combo.setCurrentIndex(0)
+    scale = widget.segment.scale
+    scale.measure.click()
+    assert viewer.layers.selection.active.name == "Diameter"
+    return viewer, widget, scale
+
+
+def test_measuring_is_done_when_a_line_is_drawn(qtbot: Any, measuring: Any) -> None:
+    viewer, _, scale = measuring
+    viewer.layers["Diameter"].add([[10, 10], [10, 22]], shape_type="line")
+    assert scale.diameter() == 12
+    qtbot.waitUntil(lambda: not scale.measure.isChecked(), timeout=5000)
+    assert scale.measure.text() == "Measure"
+    assert "Diameter" not in viewer.layers
+    assert viewer.layers.selection.active.name == "image"
+
+
+@pytest.mark.parametrize("to", ["layer", "image", "another tab"])
+def test_measuring_ends_when_a_person_goes_on_to_something_else(
+    measuring: Any, things: Any, to: str
+) -> None:
+    viewer, widget, scale = measuring
+    labels = viewer.add_labels(things, name="drawn on")
+    viewer.layers.selection.active = viewer.layers["image"]
+    scale.measure.setChecked(True)
+    if to == "layer":
+        viewer.layers.selection.active = labels
+    elif to == "image":
+        widget.segment.image.choose(viewer.layers["other"])
+    else:  # as Qt tells, if the window is shown
+        QApplication.sendEvent(scale, QHideEvent())
+    assert not scale.measure.isChecked()
+    assert not viewer.layers["Diameter"].visible
+    if to == "layer":
+        assert viewer.layers.selection.active == labels
+
+
+@pytest.mark.parametrize(
+    ("value", "up", "down"),
+    [
+        ("0.004", "0.0041 µm", "0.0039 µm"),
+        ("0.01", "0.011 µm", "0.0099 µm"),
+        ("0.5", "0.51 µm", "0.49 µm"),
+        ("1", "1.1 µm", "0.99 µm"),
+        ("0.000001", "0.000002 µm", "automatic"),
+        ("0", "0.004 µm", "automatic"),  # of the model
+    ],
+)
+def test_steps_of_a_pixel_size_follow_its_magnitude(
+    with_pixel_size: Any, things: Any, value: str, up: str, down: str
+) -> None:
+    viewer, widget = with_pixel_size
+    viewer.add_image(things, name="image")
+    widget.segment.model.combo.setCurrentIndex(2)
+    spin = widget.segment.scale.spin
+    widget.segment.scale.set_card(replace(widget.segment.model.entry.card, pixel_size=0.004))
+    for steps, wanted in ((1, up), (-1, down)):
+        spin.setValue(float(value))
+        spin.stepBy(steps)
+        assert spin.text() == wanted
+    spin.setValue(0.0042)
+    assert widget.segment.scale.value().pixel_size == 0.0042
+
+
+@pytest.mark.parametrize(
+    ("value", "up", "down"), [(20, 21, 19), (5, 6, 4), (1, 2, 0), (120, 130, 110), (0, 20, 0)]
+)
+def test_steps_of_a_diameter_are_pixels(
+    with_pixel_size: Any, things: Any, value: float, up: float, down: float
+) -> None:
+    viewer, widget = with_pixel_size
+    viewer.add_image(things, name="image")
+    widget.segment.model.combo.setCurrentIndex(0)
+    spin = widget.segment.scale.spin
+    for steps, wanted in ((1, up), (-1, down)):
+        spin.setValue(value)
+        spin.stepBy(steps)
+        assert spin.value() == wanted

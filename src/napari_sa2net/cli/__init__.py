@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ..engine.processes import ProcessPlace
 from . import doctor, evaluate, export, models, segment, train
 from .common import FAILED, STOPPED, USAGE, UsageError, report
+from .streams import visible_streams
 
 
 class _Version(argparse.Action):
@@ -46,11 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without µ or … must not stop us
             stream.reconfigure(errors="replace")
-    try:
-        return _run(build_parser().parse_args(argv))
-    except KeyboardInterrupt:
-        print("sa2net: stopped", file=sys.stderr)
-        return STOPPED
+    with visible_streams(sys.stdout, sys.stderr):
+        try:
+            return _run(build_parser().parse_args(argv))
+        except KeyboardInterrupt:
+            print("sa2net: stopped", file=sys.stderr)
+            return STOPPED
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from .streams import one_line
+
 if TYPE_CHECKING:
     from ..engine.events import Message
 
@@ -25,7 +27,7 @@ def report(error: BaseException, debug: bool, about: str = "") -> None:
 
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, MemoryError):
         text = "the memory is not enough: close other programs, or use a smaller image"
     elif not isinstance(error, (SA2NetError, UsageError)):
@@ -46,7 +48,7 @@ class Messages:
         if message.text in self._told or (self._quiet and not message.warning):
             return
         self._told.add(message.text)
-        print(f"{'Warning: ' if message.warning else ''}{message.text}", file=sys.stderr)
+        print(f"{'Warning: ' if message.warning else ''}{one_line(message.text)}", file=sys.stderr)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +100,8 @@ def add_axes(parser: argparse.ArgumentParser, *, all_positions: bool = False) ->
         "--channels",
         type=_channels,
         metavar="0,1,…",
-        help="the channels to use, counted from 0, in the model's order",
+        help="the channels to use, in the model's order: numbers counted from 0, or names if the "
+        "files have them (DAPI,actin)",
     )
     parser.add_argument(
         "--position",
@@ -200,11 +203,16 @@ def _position_or_all(text: str) -> int | str:
     return "all" if text.strip().lower() == "all" else _count(text)
 
 
-def _channels(text: str) -> tuple[int, ...]:
+def _channels(text: str) -> tuple[int | str, ...]:
     parts = text.replace(",", " ").split()
-    if not parts or not all(part.isascii() and part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on, as 0,2")
-    return tuple(map(int, parts))
+    if all(part.isascii() and part.isdigit() for part in parts):
+        channels: list[int | str] = [int(part) for part in parts]
+    else:  # a name may have spaces in it
+        names = [part.strip() for part in text.split(",")]
+        channels = [int(name) if name.isascii() and name.isdigit() else name for name in names]
+    if not channels or any(name == "" or str(name)[0] == "-" for name in channels):
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers from 0 on or names, as 0,2")
+    return tuple(channels)
 
 
 def _region(text: str) -> tuple[int, ...]:

@@ -131,6 +131,8 @@ def _suggested(arguments: argparse.Namespace) -> str:
         print(found.table())
     if not found.known:
         print(f"Warning: {found.text}", file=sys.stderr)
+    for text in found.remarks if found.known else ():
+        print(f"Note: {text}", file=sys.stderr)
     return found.best.name
 
 

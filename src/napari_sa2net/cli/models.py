@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .common import FAILED, Messages, UsageError, add_common, report
+from .streams import one_line
 
 if TYPE_CHECKING:
     from ..engine.weights import ModelCard, ModelEntry
@@ -101,13 +102,14 @@ def run_list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([_entry(entry) for entry in entries], indent=2))
         return 0
-    width = max([len(entry.card.name) for entry in entries], default=0)
-    for entry in entries:
-        card = entry.card
+    names = [one_line(entry.card.name) for entry in entries]
+    width = max(map(len, names), default=0)
+    for name, entry in zip(names, entries, strict=True):
+        card, description = entry.card, one_line(entry.card.description)
         state = "to download" if entry.status == "remote" else entry.status
         restricted = " [restricted licence]" if card.restricted else ""
         size = f"{card.bytes / 1e6:7.1f} MB"
-        print(f"{card.name:<{width}}  {state:<11}  {size}  {card.description}{restricted}")
+        print(f"{name:<{width}}  {state:<11}  {size}  {description}{restricted}")
     return 0
 
 
@@ -228,7 +230,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         return 0
     for name, value in _lines(card, state):
         if value:
-            print(f"{name + ':':<15} {value}")
+            print(f"{one_line(name) + ':':<15} {one_line(value)}")
     return 0
 
 

@@ -24,12 +24,11 @@ from .common import (
     report,
     segment_options,
 )
+from .streams import visible
 
 if TYPE_CHECKING:
     from ..engine.events import Event
     from ..progress import ProgressBar
-
-NOUNS = {"instances": ("object", "objects"), "classes": ("class", "classes")}
 
 
 def add_parser(commands: Any) -> None:
@@ -127,8 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("axes", "channels", "position", "link", "region"):
         options[name] = getattr(arguments, name)
     batch = Batch(output, arguments.save, arguments.existing, options)
-    kind = arguments.result or model.card.result
-    with _Terminal(arguments, messages, NOUNS[kind]) as terminal:
+    with _Terminal(arguments, messages) as terminal:
         result = events.run(segment_files(arguments.images, model, batch), terminal)
     counts = [f"{len(result.failed)} failed"] if result.failed else []
     counts += [f"{len(result.skipped)} done before"] if result.skipped else []
@@ -146,10 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
 class _Terminal:
     """Shows the events of a batch: a bar for the file at work, a line for each that is over."""
 
-    def __init__(
-        self, arguments: argparse.Namespace, messages: Messages, nouns: tuple[str, str]
-    ) -> None:
-        self._arguments, self._messages, self._nouns = arguments, messages, nouns
+    def __init__(self, arguments: argparse.Namespace, messages: Messages) -> None:
+        self._arguments, self._messages = arguments, messages
         self._bar: ProgressBar | None = None
 
     def __call__(self, event: Event) -> None:
@@ -168,12 +164,18 @@ class _Terminal:
             self._messages(event)
 
     def _tell(self, event: FileEnded) -> None:
+        from ..engine.events import Message
+        from ..engine.found import COUNTED_TWICE
+
         if event.error is not None:
             report(event.error, self._arguments.debug, str(event.path))
         elif not self._arguments.quiet:
-            how = f"({event.found} {self._nouns[event.found != 1]})"
-            how = "(done before)" if event.status == "skipped" else how
-            print(f"{_count(event)}{event.path} -> {event.target} {how}", flush=True)
+            how = "done before" if event.status == "skipped" else event.text
+            told = visible(f"{event.path} -> {event.target}")
+            print(f"{_count(event)}{told} ({how})", flush=True)
+            if event.unlinked:
+                link = " or ".join(f"--link {letter}" for letter in event.unlinked.lower())
+                self._messages(Message(f"{COUNTED_TWICE} {link} gives it one number."))
 
     def close(self) -> None:
         """Remove the bar."""

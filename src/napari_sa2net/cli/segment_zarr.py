@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..engine.blocks.plan import BlockOptions
     from ..engine.events import Message
     from ..engine.files import list_images, one_of_each_set, read_image
+    from ..engine.found import COUNTED_TWICE
     from ..progress import ProgressBar
 
     images, remarks = one_of_each_set(list_images(arguments.images))
@@ -105,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not quiet:
         files = "".join(f", {path.name}" for path in result.saved.values())
         print(f"{images[0]} -> {result.path} ({result.text}){files}", flush=True)
+        if result.unlinked:
+            messages(Message(COUNTED_TWICE))
     return 0
 
 

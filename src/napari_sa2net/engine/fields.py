@@ -2,7 +2,7 @@
 
 A field's type is its annotation. Its ``metadata`` may say what else holds of each number or text
 in it: ``min`` and ``max``, or ``above`` and ``below`` where the end itself is not allowed;
-``choices``; ``pattern``, and in words ``what`` has it; ``longest``, the most letters or members.
+``choices``; ``pattern``; ``what`` fits, in words; ``longest``, the most letters or members.
 The controls of the window read the same ``metadata``, besides ``help``, ``label`` and ``step``.
 
 pydantic does the checking. It is imported with the first check, so that ``--help`` is quick.
@@ -54,7 +54,8 @@ def check_fields(instance: Any, error: type[SA2NetError] = InputError, where: st
         Or another ``error``, if a field does not fit. The message begins with ``where`` and says
         the field, its value and what is allowed.
     """
-    for name, check in _checks_of_fields(type(instance)).items():
+    kind: Any = type(instance)
+    for name, check in _checks_of_fields(kind).items():
         object.__setattr__(instance, name, check(getattr(instance, name), error, where))
 
 
@@ -185,13 +186,14 @@ def _schema(hint: Any, limits: Mapping[str, Any]) -> Any:
     if origin in (dict, collections.abc.Mapping):
         return dict[str, _schema(args[1], limits)]  # type: ignore[misc]
     own = isinstance(hint, type) and hint not in (Any, type(None))
-    return InstanceOf[hint] if own else hint
+    instances: Any = InstanceOf
+    return instances[hint] if own else hint
 
 
 def _number(hint: Any, limits: Mapping[str, Any]) -> Any:
     from pydantic import BeforeValidator, Field, WrapValidator
 
-    ends = {"gt": limits.get("above"), "lt": limits.get("below")}
+    ends: dict[str, Any] = {"gt": limits.get("above"), "lt": limits.get("below")}
     ends |= {"ge": hint(limits.get("min", -LARGEST)), "le": hint(limits.get("max", LARGEST))}
     if hint is int:
         return Annotated[int, Field(strict=True, **ends), BeforeValidator(_whole)]
@@ -221,7 +223,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, type) or not hasattr(value, "tolist"):
         return value
     try:
-        return value.tolist()
+        return value.item() if getattr(value, "size", 0) == 1 else value.tolist()
     except Exception as error:  # of an object's own making
         raise ValueError from error
 
@@ -280,6 +282,8 @@ def _allowed(hint: Any, limits: Mapping[str, Any], many: bool = False) -> str:
         parts = [_allowed(arg, limits, many) for arg in args if arg is not type(None)]
         parts += ["leave it out"] if type(None) in args else []
         return ", or ".join(dict.fromkeys(parts))
+    if "what" in limits and hint is not str:
+        return str(limits["what"])
     if origin is typing.Literal or (hint is str and "choices" in limits):
         return f"{'some' if many else 'one'} of {', '.join(args or limits['choices'])}"
     if origin in _SEVERAL:

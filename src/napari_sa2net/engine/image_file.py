@@ -17,6 +17,7 @@ from typing import Any
 from .axes import COLOURS
 from .calibration import Calibration
 from .colours import Colours
+from .images import channel_numbers
 
 TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs", ".ndpi")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -48,6 +49,8 @@ class FileInfo:
     """In how many arrays they are; the rest is of the first."""
     remark: str = ""
     """What else a person should know of them."""
+    channel_names: tuple[str, ...] = ()
+    """As in :class:`ImageFile`."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,20 @@ class ImageFile:
 
 
 def file_options(image: ImageFile, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return options with what an image file itself tells: axes, colours and pixel size.
+    """Return the options of a run on an image file.
 
     Parameters
     ----------
     image
         As it was read.
     given
-        Options by their names, None where not given. They go before what the file tells.
+        Options by their names, None where not given. They go before what the file tells of axes,
+        colours and pixel size; channels that are named become numbers.
+
+    Raises
+    ------
+    InputError
+        If there is no channel of a name.
     """
     known: dict[str, Any] = {"axes": image.axes, "rgb": image.rgb, "pixel_size": image.pixel_size}
     options = {name: value for name, value in (given or {}).items() if value is not None}
@@ -104,6 +113,8 @@ def file_options(image: ImageFile, given: Mapping[str, Any] | None = None) -> di
         known["axes"] = str(axes).upper()
         at = image.axes.find("C")
         known["rgb"] = image.rgb and known["axes"][at : at + 1] in ("C", COLOURS)
+    if "channels" in options:
+        options["channels"] = channel_numbers(options["channels"], image.channel_names)
     return {**known, **options}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .axes import AXES, Stack, as_image_axes, check_axes, further_axes, guess_axes
 from .errors import InputError
-from .fields import check_fields
+from .fields import check_fields, check_value
 from .positions import count_positions, first_of, one_position
 
 __all__ = [
@@ -20,7 +20,9 @@ __all__ = [
     "Normalization",
     "Planes",
     "Stack",
+    "channel_numbers",
     "check_axes",
+    "default_channels",
     "guess_axes",
     "normalize",
     "to_planes",
@@ -119,7 +121,8 @@ def normalize(
         return np.repeat(one, len(x), axis=0)
     if normalization.method in ("none", "scale"):
         by = normalization.divisor if normalization.method == "scale" else 1
-        return np.clip(x / np.float32(by), -_LARGEST_INPUT, _LARGEST_INPUT)
+        scaled: NDArray[np.float32] = x / np.float32(by)
+        return scaled.clip(-_LARGEST_INPUT, _LARGEST_INPUT)
     if limits is None:
         limits = value_limits(x, normalization)
     out = np.empty_like(x)
@@ -277,7 +280,7 @@ class Planes:
 def to_planes(
     image: Any,
     axes: str | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Sequence[int | str] | None = None,
     in_channels: int = 3,
     *,
     rgb: bool = False,
@@ -295,7 +298,7 @@ def to_planes(
         A letter for each axis of ``image`` (of each array of a list), as
         :func:`~napari_sa2net.engine.axes.check_axes` wants them; guessed if not given.
     channels
-        Which channels to use, in the order the model wants them. If not given: the three
+        Numbers of the channels to use, in the order the model wants them. If not given: the three
         colours of RGB(A), a single channel as often as the model wants, or all if there
         are as many as the model wants.
     in_channels
@@ -413,24 +416,86 @@ def _check_dtype(array: Any) -> None:
         )
 
 
+CHANNELS = {"min": 0, "longest": 1024}
+"""What holds of channels that are given, for :mod:`~napari_sa2net.engine.fields`."""
+
+
+def channel_numbers(
+    channels: int | str | Sequence[int | str], names: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """Return the numbers of channels that are given by number or by name.
+
+    Parameters
+    ----------
+    channels
+        Numbers from 0 on, and names, in upper or lower case. A number beyond the channels there
+        are may be a name, such as 488.
+    names
+        Of all channels of the image; empty if they have none.
+
+    Raises
+    ------
+    InputError
+        If there is no channel of a name, or there are several.
+    """
+    found = []
+    for channel in check_value("channels", channels, tuple[int | str, ...], **CHANNELS):
+        text = str(channel)
+        is_name = isinstance(channel, str) or (len(names) <= channel and text in names)
+        if not is_name:
+            found.append(int(channel))
+            continue
+        same = [i for i, name in enumerate(names) if name == text]
+        same = same or [i for i, name in enumerate(names) if name.lower() == text.lower()]
+        if len(same) != 1:
+            known = ", ".join(name or "(no name)" for name in names)
+            what = "several channels are" if same else "no channel is"
+            raise InputError(
+                f"In the image {what} called {text!r}: its channels, from 0 on, are {known}."
+                if any(names)
+                else f"The channels of the image have no names: in place of {text!r} give the "
+                "number, counted from 0."
+            )
+        found.append(same[0])
+    return tuple(found)
+
+
+def default_channels(count: int, wanted: int, *, colours: bool) -> tuple[int, ...] | None:
+    """Return the channels that are used if none are named; None if some must be.
+
+    Parameters
+    ----------
+    count
+        Channels of the image.
+    wanted
+        Channels that the model takes.
+    colours
+        Whether those of the image are colours.
+    """
+    if colours and wanted in (1, 3):
+        return (0, 1, 2)
+    return tuple(range(count)) if count in (1, wanted) else None
+
+
 def _choose_channels(
-    count: int, channels: Sequence[int] | None, wanted: int, colours: bool
+    count: int, channels: Sequence[int | str] | None, wanted: int, colours: bool
 ) -> tuple[int, ...]:
     if channels is None:
-        if colours and wanted in (1, 3):
-            return (0, 1, 2)
-        if count in (1, wanted):
-            return tuple(range(count))
-        several, example = "", "channel 0"
+        chosen = default_channels(count, wanted, colours=colours)
+        if chosen is not None:
+            return chosen
+        which = "which one to use"
+        example: tuple[int, ...] = (0,)
         if 1 < wanted < count:
-            several = f"{wanted} of them, or "
-            example = "channels " + ", ".join(map(str, range(wanted)))
+            which = f"which {wanted} to use, in the model's order, or one alone"
+            example = tuple(range(wanted))
+        option = ",".join(map(str, example))
         raise InputError(
-            f"The image has {count} channels and the model takes {wanted}: name {several}one to be "
-            f"used alone, for example {example}. If these are planes of a stack, "
+            f"The image has {count} channels and the model takes {wanted}: say {which}, as "
+            f"--channels {option} (in Python channels={example}). If these are planes of a stack, "
             "correct the axes: Z is depth, T is time, C are channels."
         )
-    chosen = tuple(int(c) for c in channels)
+    chosen = channel_numbers(channels)
     outside = [c for c in chosen if not 0 <= c < count]
     if outside:
         raise InputError(
@@ -438,9 +503,8 @@ def _choose_channels(
         )
     grey = wanted == 1 and colours and chosen == (0, 1, 2)
     if len(chosen) not in (1, wanted) and not grey:
-        raise InputError(
-            f"The model takes {wanted} channels, or one to be used alone: {len(chosen)} were named."
-        )
+        takes = "one channel" if wanted == 1 else f"{wanted} channels, or one to be used alone"
+        raise InputError(f"The model takes {takes}: {len(chosen)} were named.")
     return chosen
 
 

@@ -15,9 +15,7 @@ from .folders import CACHE_VARIABLE, cache_folder, expanded
 from .model_files import SUFFIX, Model, open_regular, read_model, write_atomically
 from .official import import_checkpoint
 from .own_models import add_model
-from .registry import ModelEntry, available_models, file_sha256, find_model, read_registry
-
-_ORIGIN = "imported_sha256"  # key in the card's extra: hash of the file that was taken in
+from .registry import ORIGIN, ModelEntry, available_models, file_sha256, find_model, read_registry
 
 
 @checked
@@ -55,7 +53,7 @@ def import_model(path: str | Path, name: str | None = None) -> ModelEntry:
         if known is not None:
             return known
     model = read_any(path)
-    card = replace(model.card, extra={**model.card.extra, _ORIGIN: digest})
+    card = replace(model.card, extra={**model.card.extra, ORIGIN: digest})
     return add_model(Model(model.network, card), name)
 
 
@@ -98,8 +96,8 @@ def _copy(path: Path, card: ModelCard) -> None:
 
 def _imported_before(entries: list[ModelEntry], digest: str) -> ModelEntry | None:
     for entry in entries:
-        if entry.status == "imported" and entry.path is not None:
-            origin = entry.card.extra.get(_ORIGIN)
+        if entry.own and entry.path is not None:
+            origin = entry.card.extra.get(ORIGIN)
             with suppress(OSError):  # renamed or deleted a moment ago
                 if digest in (origin, file_sha256(entry.path)):
                     return entry

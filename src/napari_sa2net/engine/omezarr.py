@@ -83,6 +83,7 @@ def read_zarr_info(path: Path) -> FileInfo:
         first.doubt,
         images=sum(count_positions(*size) for size in sizes),
         arrays=len(images),
+        channel_names=first.channel_names,
     )
 
 

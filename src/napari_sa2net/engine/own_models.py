@@ -20,7 +20,7 @@ from .model_files import (
     read_card,
     write_atomically,
 )
-from .registry import ModelEntry, available_models, find_model, free_name, own_files
+from .registry import ModelEntry, available_models, find_model, free_name, own_files, own_status
 
 _TRIES = 100
 """How often a name is looked for that no other program takes first."""
@@ -55,7 +55,7 @@ def add_model(model: Model, name: str | None = None) -> ModelEntry:
             write_atomically(target, data, MODELS_VARIABLE, existing=False)
         except FileExistsError:  # another program was quicker: look at the names once more
             continue
-        return ModelEntry(replace(read_card(target), name=free), "imported", target)
+        return _entry(target, free)
     raise _taken(free)
 
 
@@ -88,7 +88,7 @@ def rename_model(name: str, new: str) -> ModelEntry:
         ) from error
     except OSError as error:
         raise WeightsError(disk_problem(error, path.parent, 0, MODELS_VARIABLE)) from error
-    return ModelEntry(replace(read_card(target), name=free), "imported", target)
+    return _entry(target, free)
 
 
 @checked
@@ -176,9 +176,14 @@ def taken_names() -> set[str]:
     return taken | {file.stem.lower() for file in own_files()}
 
 
+def _entry(path: Path, name: str) -> ModelEntry:
+    card = replace(read_card(path), name=name)
+    return ModelEntry(card, own_status(card), path)
+
+
 def _own(name: str, what: str) -> Path:
     entry = find_model(name)
-    if entry.status != "imported" or entry.path is None:
+    if not entry.own or entry.path is None:
         raise WeightsError(
             f"The model {name!r} is a released one: only models that you trained or imported can "
             f"be {what}."

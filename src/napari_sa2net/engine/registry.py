@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 REGISTRY_FILE = Path(__file__).with_name("models.toml")
 BUNDLED_FOLDER = Path(__file__).with_name("models")
 
-Status = Literal["bundled", "downloaded", "imported", "remote"]
+Status = Literal["bundled", "downloaded", "trained", "joined", "imported", "remote"]
+
+ORIGIN = "imported_sha256"
+"""Key in the ``extra`` of a card: hash of the file that was taken in."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class ModelEntry:
     def name(self) -> str:
         """The name by which the model is asked for."""
         return self.card.name
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the person's own, not a released one."""
+        return self.status in ("trained", "joined", "imported")
 
 
 def read_registry(path: Path | None = None) -> tuple[ModelCard, ...]:
@@ -88,7 +96,7 @@ def available_models() -> list[ModelEntry]:
             warn_once(f"{path} has the name of a released model: rename it to use it.")
             continue
         taken.add(card.name)
-        entries.append(ModelEntry(card, "imported", path))
+        entries.append(ModelEntry(card, own_status(card), path))
     return entries
 
 
@@ -111,6 +119,15 @@ def warn_once(text: str) -> None:
     """
     letters = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     logger.warning("%s", "".join(letters))
+
+
+def own_status(card: ModelCard) -> Status:
+    """Tell how a model of the person's own came to be: an imported one was noted to be that."""
+    if ORIGIN in card.extra:
+        return "imported"
+    if card.members:
+        return "joined"
+    return "trained" if "training" in card.extra else "imported"
 
 
 def registered_entry(card: ModelCard) -> ModelEntry:

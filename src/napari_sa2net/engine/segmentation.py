@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from .axes import Stack
 from .batch.kinds import MAPS
-from .calibration import LEAST, MOST
+from .calibration import LENGTH
 from .errors import InputError
 from .events import Event, Progress
 from .fields import check_fields
+from .found import classes_text, objects_text, plane_lengths, unlinked_axes
+from .images import CHANNELS
 from .instances import LabelSettings
 from .parts import Labels
 from .tiling import GRID, check_tiling
@@ -67,13 +70,13 @@ class SegmentOptions:
     rgb: bool = field(
         default=False, metadata={"help": "The channels are the colours red, green and blue."}
     )
-    channels: tuple[int, ...] | None = field(
+    channels: tuple[int | str, ...] | None = field(
         default=None,
         metadata={
             "help": "Channels to use, in the order the model wants them; one is used alone. "
+            "Numbers from 0 on, or their names in the image's file. "
             "If empty: the colours, or all if the model takes as many.",
-            "min": 0,
-            "longest": 1024,
+            **CHANNELS,
         },
     )
     device: str = field(
@@ -88,8 +91,7 @@ class SegmentOptions:
         metadata={
             "help": "Size of a pixel in µm (or of its height and width); the image is resampled "
             "to the model's pixel size.",
-            "min": LEAST,
-            "max": MOST,
+            **LENGTH,
         },
     )
     diameter: float | None = field(
@@ -97,8 +99,7 @@ class SegmentOptions:
         metadata={
             "help": "Usual diameter of an object in pixels of this image; the image is resampled "
             "so that it has the model's. Goes before the pixel size.",
-            "min": LEAST,
-            "max": MOST,
+            **LENGTH,
         },
     )
     tile: int | None = field(
@@ -290,6 +291,24 @@ class Segmentation:
     def labelling(self) -> LabelSettings:
         """The settings that made ``labels``."""
         return self.options.labelling or self.card.labelling
+
+    @property
+    def text(self) -> str:
+        """What was found, in words."""
+        names = [self.card.classes[number].name for number in self.features["class"]]
+        if self.labelling.result == "classes":
+            return classes_text(names, self.plane_lengths)
+        return objects_text(len(names), self.plane_lengths, self.labelling, Counter(names))
+
+    @property
+    def unlinked(self) -> str:
+        """The axes, of ``"TZ"``, through which an object has another number in each plane."""
+        return unlinked_axes(self.plane_lengths, self.labelling)
+
+    @property
+    def plane_lengths(self) -> dict[str, int]:
+        """How many planes were segmented along ``T`` and ``Z``, as far as there are these axes."""
+        return plane_lengths(self.stack, self.planes)
 
 
 def derived_classes(card: ModelCard) -> tuple[int, ...]:

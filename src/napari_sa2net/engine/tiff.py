@@ -95,7 +95,7 @@ def read_tiff(
                 array, letters = array.squeeze(samples), letters.replace(COLOURS, "")
                 samples = -1
         sizes_um, kind, doubt = _tiff_calibration(tiff, image.page)
-        names = calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
+        names = _channel_names(tiff)
     if axes is not None and letters != axes and letters != axes + COLOURS:
         check_axes(axes, array.shape)
     final = as_image_axes(letters, array.shape)
@@ -130,7 +130,12 @@ def read_tiff_info(path: Path) -> FileInfo:
             sum(count_positions(*size) for size in sizes),
             len(images),
             " ".join(filter(None, (remark, image.missing))),
+            _channel_names(tiff),
         )
+
+
+def _channel_names(tiff: tifffile.TiffFile) -> tuple[str, ...]:
+    return calibration.channel_names(tiff.ome_metadata or "") if tiff.is_ome else ()
 
 
 def files_of_image(path: Path) -> tuple[str, ...]:

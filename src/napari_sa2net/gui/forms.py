@@ -16,7 +16,7 @@ import typing
 from functools import cache
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -26,17 +26,22 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
+    QLabel,
+    QLayout,
     QScrollArea,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
 )
 
+from .jobs.state import CHOICES
+
 SLIDER_STEPS = 200
+BESIDE = 74
+"""Pixels of napari's buttons at both sides of a spin box, and of what is between."""
 LIMITS = {float: (0.0, 1.0), int: (0, 1000)}
 """Range of a number whose field names none; also the most that a slider spans."""
-CHOICES = {"none": "Off", "z": "Through Z", "t": "Through time"}
-"""What is shown for a choice, where its name alone would not do."""
 
 
 @cache
@@ -63,6 +68,31 @@ def field_help(cls: Any) -> dict[str, str]:
     return found
 
 
+def small_combo(tip: str) -> QComboBox:
+    """Return a combo box that fits a narrow dock."""
+    combo = QComboBox()
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(4)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    combo.setToolTip(tip)
+    return combo
+
+
+class Number(QDoubleSpinBox):  # type: ignore[misc]
+    """A spin box as wide as its numbers need in the font there is, all about alike."""
+
+    def sizeHint(self) -> QSize:
+        """Return the room for the digits, and for the buttons at both sides."""
+        digits = "0" * max(5, 2 + self.decimals())
+        words = (digits, self.specialValueText())
+        width = max(map(self.fontMetrics().horizontalAdvance, words)) + BESIDE
+        return QSize(width, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the same."""
+        return self.sizeHint()
+
+
 class NumberSlider(QWidget):  # type: ignore[misc]
     """A slider with a spin box.
 
@@ -84,13 +114,13 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         self._slider.setRange(0, SLIDER_STEPS)
         self._slider.setMinimumWidth(60)
         self._slider.setPageStep(SLIDER_STEPS // 20)
-        self._spin = QDoubleSpinBox()
+        self._spin = Number()
         finest = min(step, low) if low > 0 else step
         self._spin.setDecimals(0 if whole else max(0, math.ceil(-math.log10(finest))))
         self._spin.setRange(low, high)
         self._spin.setSingleStep(step)
         self._spin.setKeyboardTracking(False)
-        self._spin.setFixedWidth(96)
+        self._spin.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._slider, 1)
@@ -100,6 +130,7 @@ class NumberSlider(QWidget):  # type: ignore[misc]
         if self._slider.isHidden():
             layout.addStretch(1)
         self.setFocusProxy(self._spin if self._slider.isHidden() else self._slider)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # else its label's mnemonic is dead
         self._slider.valueChanged.connect(self._on_slider)
         self._slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))
         self._spin.valueChanged.connect(self._on_spin)
@@ -182,7 +213,7 @@ class DataclassForm(QWidget):  # type: ignore[misc]
             control = self._make(hints[name], described[name], label)
             text = field_help(kind).get(name, "")
             control.setToolTip(f"<qt>{text}</qt>" if text else "")
-            control.setAccessibleName(label)
+            control.setAccessibleName(label.replace("&", ""))
             self.controls[name] = control
             if isinstance(control, QCheckBox):
                 layout.addRow(control)
@@ -212,7 +243,7 @@ class DataclassForm(QWidget):  # type: ignore[misc]
     def _make(self, hint: Any, field: dataclasses.Field[Any], label: str) -> QWidget:
         name, meta = field.name, field.metadata
         if typing.get_origin(hint) is typing.Literal:
-            box = QComboBox()
+            box = small_combo("")
             for choice in typing.get_args(hint):
                 box.addItem(CHOICES.get(choice, str(choice).capitalize()), choice)
             box.currentIndexChanged.connect(lambda _: self._set(name, box.currentData(), True))
@@ -253,8 +284,48 @@ class WheelGuard(QObject):
         return False
 
 
-def tab_page(*widgets: QWidget) -> QScrollArea:
-    """Put widgets below each other on a page that scrolls."""
+class Page(QScrollArea):  # type: ignore[misc]
+    """Scrolls down only: it is never narrower than what is in it, whatever the font."""
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of the page and its scroll bar."""
+        least, page = super().minimumSizeHint(), self.widget()
+        if page is None:
+            return least
+        bar = self.verticalScrollBar().sizeHint().width()
+        return QSize(page.minimumSizeHint().width() + bar, least.height())
+
+    def sizeHint(self) -> QSize:
+        """Return at least the same width."""
+        return super().sizeHint().expandedTo(self.minimumSizeHint())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask for another width when the page does."""
+        if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+
+def name_fields(page: QWidget) -> None:
+    """Give each field of the forms of a page the name that stands beside it.
+
+    Screen readers read it out; not all of them look for the label.
+    """
+    for form in page.findChildren(QFormLayout):
+        for row in range(form.rowCount()):
+            label = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
+            field = form.itemAt(row, QFormLayout.ItemRole.FieldRole)
+            if label is None or field is None or not isinstance(label.widget(), QLabel):
+                continue
+            # Of several widgets in a row the first one is the field.
+            first = field.itemAt(0) if isinstance(field, QLayout) else field
+            inside = None if first is None else first.widget()
+            if inside is not None and not inside.accessibleName():
+                inside.setAccessibleName(label.widget().text().replace("&", ""))
+
+
+def tab_page(title: str, *widgets: QWidget) -> QScrollArea:
+    """Put widgets below each other on a page that scrolls; ``title`` is what it is called."""
     page = QWidget()
     column = QVBoxLayout(page)
     column.setContentsMargins(2, 2, 6, 2)
@@ -262,7 +333,9 @@ def tab_page(*widgets: QWidget) -> QScrollArea:
         column.addWidget(widget)
     column.addStretch(1)
     WheelGuard(page)
-    scroll = QScrollArea()
+    name_fields(page)
+    scroll = Page()
+    scroll.setAccessibleName(title)
     scroll.setWidget(page)
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)

@@ -17,7 +17,7 @@ from napari.layers import Image, Layer
 
 from ..engine.axes import as_image_axes, check_axes, describe_axis, further_axes, guess_axes
 from ..engine.errors import InputError
-from .told import info_of_data, told_axes, told_notes, told_sizes
+from .told import info_of_data, told_axes, told_channels, told_notes, told_sizes
 from .transforms import Transform, pixel_size
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class LayerImage:
     """Whether several layers are the channels."""
     doubt: str = ""
     """What is to be said of the pixel size that its file tells."""
+    told_channels: tuple[str, ...] = ()
+    """Names of the channels, as the layer or its file tells them."""
     notes: tuple[str, ...] = ()
     """What a person should know about this image."""
     file_notes: tuple[str, ...] = ()
@@ -95,6 +97,14 @@ class LayerImage:
         if self.pixel_size_yx is None:
             return None
         return float(np.sqrt(self.pixel_size_yx[0] * self.pixel_size_yx[1]))
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels; empty if they have none, or are colours."""
+        if self.stacked:
+            return self.names
+        count = self.data.shape[self.axes.index("C")] if "C" in self.axes else 0
+        return self.told_channels if count == len(self.told_channels) and not self.rgb else ()
 
     @property
     def layer_axes(self) -> str:
@@ -289,6 +299,7 @@ def read_image(layers: Layer | Sequence[Layer]) -> LayerImage:
         stacked=len(chosen) > 1,
         levels=levels,
         file_notes=told_notes(first, tuple(_pixels(first).shape)),
+        told_channels=told_channels(first, tuple(_pixels(first).shape)) if len(chosen) == 1 else (),
     )
     height, width = (image.layer_axes.index(letter) for letter in "YX")
     if pixel_size(transform, (height, width)) is None:

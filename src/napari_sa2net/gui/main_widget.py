@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from .look import keep_style
 from .segmenting.job import SegmentController, controller_of
 from .segmenting.widget import SegmentWidget
 from .training.job import TrainController, trainer_of
@@ -26,6 +27,7 @@ class MainWidget(QWidget):  # type: ignore[misc]
     def __init__(self, napari_viewer) -> None:  # type: ignore[no-untyped-def]
         super().__init__()
         self.setObjectName("SA2-Net")
+        keep_style(self)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         layout = QVBoxLayout(self)
@@ -37,15 +39,21 @@ class MainWidget(QWidget):  # type: ignore[misc]
         self.trainer: TrainController = trainer_of(napari_viewer)
         self.train = TrainWidget(napari_viewer, self.trainer)
         self.add_tab(self.train, "Correct && fine-tune")
+        self.train.used.connect(self.show_in_segment)
 
     def add_tab(self, page: QWidget, title: str) -> None:
         """Add a page; the tab bar is shown as soon as there are two."""
         self.tabs.addTab(page, title)
         self.tabs.tabBar().setVisible(self.tabs.count() > 1)
 
+    def show_in_segment(self, layer: Any) -> None:
+        """Go to the tab "Segment", with this image."""
+        self.segment.image.choose(layer)
+        self.tabs.setCurrentWidget(self.segment)
+
     def sizeHint(self) -> QSize:
-        """Ask for a dock wide enough for the controls and no wider."""
-        return QSize(370, 760)
+        """Ask for a dock wide enough for the controls in the font there is, and no wider."""
+        return QSize(370, 760).expandedTo(self.minimumSizeHint())
 
     def showEvent(self, event: Any) -> None:
         """Learn which window this is in: closing that window ends the jobs."""

@@ -18,13 +18,13 @@ from ..engine.cards import ClassInfo
 from ..engine.errors import InputError, SA2NetError
 from ..engine.events import run
 from ..engine.folders import expanded
+from ..engine.found import count_text
 from ..engine.measuring.geojson import write_geojson
 from ..engine.measuring.objects import Channels, Objects, channels_of
 from ..engine.measuring.pieces import pieces_apart
 from ..engine.measuring.rois import write_rois
 from ..engine.measuring.table import measure, write_table
 from . import classes
-from .jobs.state import count_text
 from .layers import KIND, NOTE, is_result, made_by, read_image, source_layer, source_layers
 from .objects import is_linked
 from .saving import SaveJob, axes_of, read_result
@@ -159,8 +159,8 @@ def _channels(viewer: Any, layer: Any, objects: Objects) -> Channels | None:
     factors = list(made.get("factors", ()))
     found = next((one for one in (image, *coarser) if list(one.factors) == factors), image)
     data = found.data if not isinstance(found.data, np.ndarray) else np.array(found.data)
-    names = found.names if found.stacked else ()
-    channels = channels_of(data, found.axes, rgb=found.rgb, names=names, region=made.get("region"))
+    names, region = found.channel_names, made.get("region")
+    channels = channels_of(data, found.axes, rgb=found.rgb, names=names, region=region)
     return channels if channels.shape == objects.labels.shape else None
 
 

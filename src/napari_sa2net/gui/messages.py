@@ -54,6 +54,7 @@ class MessageArea(QScrollArea):  # type: ignore[misc]
             | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self.label.setAccessibleName("Messages")
+        self.setAccessibleName("Messages")
         self.setWidget(self.label)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.StyledPanel)

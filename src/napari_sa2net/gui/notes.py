@@ -49,9 +49,17 @@ class Written:
     kept: Any = None
     """The layer of an earlier run that a person has edited, so that this one is new; or None."""
 
+    covered: bool = False
+    """Whether it is a map that is not seen, as another one of its kind is."""
+
     @property
     def message(self) -> str:
         """Something to show, empty if there is nothing to say."""
+        if self.covered:
+            return (
+                "The maps lie under the labels, one of each kind to be seen. The others of its "
+                "kind are in the layer list: their eyes show them, or hide what covers them."
+            )
         if self.beneath is not None and not self.layer.visible:
             return (
                 f"You have edited “{self.beneath.name}”, so it stays on top as it is. The new "
@@ -82,13 +90,20 @@ def make_note(note: Note, image: LayerImage, kind: str, name: str, **more: Any) 
 
 
 def earlier(
-    viewer: ViewerModel, image: LayerImage, mark: Mapping[str, Any], layer_type: type
+    viewer: ViewerModel,
+    image: LayerImage,
+    mark: Mapping[str, Any],
+    layer_type: type,
+    *,
+    any_index: bool = False,
 ) -> list[Any]:
     """Return the layers of an earlier run that a result may update, the newest first.
 
     Those of another region stay as they are; a preview replaces the one before, wherever it was.
+    With ``any_index`` they are all of a kind, such as the four stages.
     """
-    keys = ("kind", "preview", "index") + (() if mark.get("preview") else ("region",))
+    keys = ("kind", "preview") + (() if any_index else ("index",))
+    keys += () if mark.get("preview") else ("region",)
     found = []
     for layer in viewer.layers:
         note = note_of(layer)

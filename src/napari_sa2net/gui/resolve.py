@@ -11,7 +11,6 @@ from ..engine.scaling import default_labelling
 from ..engine.segmentation import SegmentOptions
 from ..engine.tiling import Box
 from . import large, layers, regions
-from .image_panel import parse_channels
 from .segmenting.backend import Request
 from .segmenting.where import Where, region_of
 from .writer import Target
@@ -26,7 +25,8 @@ class Choices:
     problem: str
     """Why there is no image."""
     card: Any
-    channels: str
+    channels: tuple[int, ...] | None
+    """Their numbers, in the model's order; None for what the model wants."""
     diameter: float | None
     device: str
     keep: frozenset[str]
@@ -36,6 +36,8 @@ class Choices:
     flips: bool = False
     """Average over mirror images."""
     where: Where = field(default_factory=Where)
+    channels_problem: str = ""
+    """What is still to be said of the channels."""
     pixel_size: float | None = None
     """As a person gave it, in µm; :attr:`image` has it already."""
 
@@ -52,6 +54,8 @@ def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Re
         raise InputError(choices.problem or "Open an image first.")
     if choices.card is None:
         raise InputError("There is no model: press “Import a model file…”.")
+    if choices.channels_problem:
+        raise InputError(choices.channels_problem)
     image, diameter, plane = choices.image, choices.diameter, None
     where = Where("canvas") if preview else choices.where
     region = region_of(viewer, where, choices.layer, image)
@@ -80,7 +84,7 @@ def resolve(viewer: Any, choices: Choices, *, preview: bool = False) -> tuple[Re
     options: dict[str, Any] = {
         "axes": image.axes,
         "rgb": image.rgb,
-        "channels": None if image.rgb else parse_channels(choices.channels),
+        "channels": choices.channels,
         "device": choices.device,
         "pixel_size": image.pixel_size_yx,
         "diameter": diameter,
@@ -110,9 +114,15 @@ def own_labelling(viewer: Any, choices: Choices, *, preview: bool = False) -> An
 
 def is_stack(image: layers.LayerImage | None) -> bool:
     """Whether an image has more than one plane."""
+    return bool(stacked_axes(image))
+
+
+def stacked_axes(image: layers.LayerImage | None) -> str:
+    """Return the letters of ``"TZ"`` along which an image has several planes."""
     if image is None:
-        return False
-    return any(axis in "TZ" and n > 1 for axis, n in zip(image.axes, image.data.shape, strict=True))
+        return ""
+    lengths = dict(zip(image.axes, image.data.shape, strict=True))
+    return "".join(letter for letter in "TZ" if lengths.get(letter, 1) > 1)
 
 
 def _check_preview(region: Box | None) -> None:

@@ -5,24 +5,27 @@ It holds what the chosen model goes by: the diameter of objects in pixels, or th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
-    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QWidget,
 )
 
 from ..engine.errors import SA2NetError
 from . import regions
-from .jobs.lifetime import owned_by
+from .forms import Number
+from .image_values import Said, Size, image_values_of
 from .layers import LayerImage
 from .watching import watch
+from .wrapping import WrappedLabel
 
 AUTO = "automatic"
 
@@ -103,35 +106,48 @@ def scale_text(
     return "The image is used as it is."
 
 
-class ObjectSize(QObject):  # type: ignore[misc]
-    """The sizes that all fields of one viewer show; ``changed`` when one of them does."""
+class SizeSpin(Number):
+    """A size that may be tiny: steps follow its own magnitude, and no zeros are shown at its end.
 
-    changed = Signal()
+    From “automatic” a step up leads to :attr:`usual`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.diameter: float | None = None
-        """In pixels."""
-        self.pixel_size: float | None = None
-        """In µm."""
+        self.usual = 0.0
+        """What a step from 0 leads to; 0 if nothing is known."""
+        self.least = 1.0
+        """The least step."""
+        self.setRange(0, 100_000)
+        self.setSpecialValueText(AUTO)
+        self.setKeyboardTracking(False)
 
-    def set(self, name: str, value: float | None) -> None:
-        """Take another ``diameter`` or ``pixel_size``, or none."""
-        if value != getattr(self, name):
-            setattr(self, name, value)
-            self.changed.emit()
+    def textFromValue(self, value: float) -> str:
+        """Show a number with the digits it has."""
+        text = str(super().textFromValue(value))
+        point = self.locale().decimalPoint()
+        return text.rstrip("0").removesuffix(point) if point in text else text
 
-
-def object_size_of(viewer: Any) -> ObjectSize:
-    """Return the object size of ``viewer``."""
-    return owned_by(viewer, "object size", ObjectSize)
+    def stepBy(self, steps: int) -> None:
+        """Go on by one unit of the second digit, as 0.0041 after 0.004."""
+        value = self.value()
+        for _ in range(abs(steps)):
+            if value < self.least / 2:
+                value = max(self.least, self.usual) if steps > 0 else 0.0
+                continue
+            # Downwards from 0.01 by what leads up to it: to 0.0099.
+            digits = math.log10(value) + math.copysign(1e-6, steps)
+            step = max(10.0 ** (math.floor(digits) - 1), self.least)
+            value = max(0.0, value + math.copysign(step, steps))
+        self.setValue(value)
 
 
 class ScaleField(QWidget):  # type: ignore[misc]
     """Object diameter in pixels, typed or measured by drawing a line; or the size of a pixel.
 
-    Which of the two goes by the model. All fields of a viewer show the same ones, also those
-    opened later. ``changed`` is emitted when a person changes one, in whichever field.
+    Which of the two goes by the model. What is given belongs to the image: all fields of a viewer
+    that are about it show the same, also those opened later, and another image has its own.
+    ``changed`` is emitted when a person changes it, in whichever field.
     """
 
     changed = Signal()
@@ -140,44 +156,48 @@ class ScaleField(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layer: Any = None
+        self._layers: list[Any] = []
         self._axes = ""
         self._pixel_size: float | None = None
         self._card: Any = None
         self._shapes: Any = None
         self._measured = False
-        self._size = object_size_of(viewer)
+        self._values = image_values_of(viewer)
+        self._shown = Said()
         self.label = QLabel()
-        self.spin = QDoubleSpinBox()
-        self.spin.setRange(0, 100_000)
-        self.spin.setSpecialValueText(AUTO)
-        self.spin.setKeyboardTracking(False)
+        self.spin = SizeSpin()
         self.measure = QPushButton("Measure")
         self.measure.setCheckable(True)
         self.measure.setEnabled(False)
         self.measure.setToolTip(
             "<qt>Draw a line across a typical object: press, drag, let go. Its length becomes the "
-            "diameter. Press again to stop measuring. Only for models that go by the size of "
+            "diameter. Press again to give up. Only for models that go by the size of "
             "objects.</qt>"
         )
-        self.hint = QLabel()
-        self.hint.setWordWrap(True)
+        self.hint = WrappedLabel()
+        self.same = QPushButton()
+        self.same.setToolTip("Take for this image what was given for the other one.")
+        self.same.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.spin, 1)
         row.addWidget(self.measure)
         self.setFocusProxy(self.spin)
+        self.label.setBuddy(self.spin)
         self.spin.valueChanged.connect(self._on_typed)
         self.measure.toggled.connect(self._on_measure)
+        self.same.clicked.connect(lambda _: self._on_same())
         watch(self, viewer.layers.events.removed, self._on_removed)
+        watch(self, viewer.layers.selection.events.active, self._on_active)
         # A bound method of a QObject: Qt disconnects it when this widget goes.
-        self._size.changed.connect(self._on_size)
+        self._values.changed.connect(self._on_said)
         self._show_kind()
 
     def add_to(self, form: QFormLayout) -> None:
         """Add the field with its label, and a line that explains it, to a form."""
         form.addRow(self.label, self)
         form.addRow(self.hint)
+        form.addRow(self.same)
 
     def value(self) -> Scale:
         """Return what is shown: a diameter or a pixel size, neither if it is left to the layer."""
@@ -188,15 +208,31 @@ class ScaleField(QWidget):  # type: ignore[misc]
         return self.value().diameter
 
     def set_diameter(self, value: float | None) -> None:
-        """Show a diameter in every field."""
-        self._size.set("diameter", value or None)
+        """Take a diameter as that of the image."""
+        self._values.set(self._layers, diameter=value or None)
 
-    def set_layer(self, layer: Any, axes: str, pixel_size: float | None) -> None:
-        """Tell which layer is measured and the size of its pixels in µm, if known."""
-        if layer is None or layer != self._layer:
+    def set_image(self, layers: list[Any], axes: str, pixel_size: float | None) -> None:
+        """Tell which image is measured.
+
+        Parameters
+        ----------
+        layers
+            Of the image, the one chosen first; none if there is no image.
+        axes
+            Its axes; empty if they are not known.
+        pixel_size
+            The size of its pixels in µm, if known.
+        """
+        if not axes or layers[:1] != self._layers[:1]:
             self.measure.setChecked(False)
-        self._layer, self._axes, self._pixel_size = layer, axes, pixel_size
+        self._layers, self._axes, self._pixel_size = list(layers), axes, pixel_size
+        if layers:
+            self._values.begin(layers)
         self._show_kind()
+
+    @property
+    def _layer(self) -> Any:
+        return self._layers[0] if self._layers else None
 
     def set_card(self, card: Any) -> None:
         """Tell which model the image is for."""
@@ -213,11 +249,14 @@ class ScaleField(QWidget):  # type: ignore[misc]
         pixels = by_pixel_size(self._card)
         if pixels:
             self.measure.setChecked(False)
-        self.measure.setEnabled(self._layer is not None and not pixels)
+        self.measure.setEnabled(bool(self._axes) and not pixels)
         self.label.setText("Pixel size" if pixels else "Object size")
         self.spin.blockSignals(True)
-        self.spin.setDecimals(4 if pixels else 1)
-        self.spin.setSingleStep(0.01 if pixels else 1)
+        self.spin.setDecimals(6 if pixels else 1)
+        card = self._card
+        usual = getattr(card, "pixel_size" if pixels else "diameter", None)
+        self.spin.least = 1e-6 if pixels else 1.0
+        self.spin.usual = (self._pixel_size if pixels else None) or usual or 0.0
         self.spin.setSuffix(" µm" if pixels else " px")
         self.spin.blockSignals(False)
         name = "Size of a pixel in µm" if pixels else "Object diameter in pixels"
@@ -227,26 +266,46 @@ class ScaleField(QWidget):  # type: ignore[misc]
 
     def _explain(self) -> None:
         card, scale = self._card, self.value()
-        self.hint.setText(
-            scale_text(
-                scale.diameter,
-                self._pixel_size,
-                getattr(card, "diameter", None),
-                getattr(card, "pixel_size", None),
-                scale.pixel_size,
-            )
+        text = scale_text(
+            scale.diameter,
+            self._pixel_size,
+            getattr(card, "diameter", None),
+            getattr(card, "pixel_size", None),
+            scale.pixel_size,
         )
+        other = self._elsewhere()
+        if other is not None:
+            size = self.spin.textFromValue(other.value) + self.spin.suffix()
+            text += f" The {size} given for “{other.name}” are of that image alone."
+            self.same.setText(f"Use {size} here too")
+        self.same.setVisible(other is not None)
+        self.hint.setText(text)
+
+    def _elsewhere(self) -> Size | None:
+        """Return what was given for another image, where nothing was for this one."""
+        if self._layer is None or self.spin.value():
+            return None
+        return self._values.elsewhere(self._name, self._layers)
+
+    def _on_same(self) -> None:
+        other = self._elsewhere()
+        if other is not None:
+            self.spin.setValue(other.value)
+            self.spin.setFocus()  # the button goes
 
     def _on_typed(self) -> None:
-        self._size.set(self._name, self.spin.value() or None)
+        self._values.set(self._layers, **{self._name: self.spin.value() or None})
 
-    def _on_size(self) -> None:
+    def _on_said(self) -> None:
+        said, before = self._values.of(self._layer), self._shown
         self._show_size()
-        self.changed.emit()
+        if (said.diameter, said.pixel_size) != (before.diameter, before.pixel_size):
+            self.changed.emit()
 
     def _show_size(self) -> None:
+        self._shown = self._values.of(self._layer)
         self.spin.blockSignals(True)
-        self.spin.setValue(getattr(self._size, self._name) or 0)
+        self.spin.setValue(getattr(self._shown, self._name) or 0)
         self.spin.blockSignals(False)
         self._explain()
 
@@ -260,6 +319,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
             return
         shapes, self._shapes = self._shapes, None
         if shapes is not None and shapes in self._viewer.layers:
+            # A person may have gone on to another layer.
+            here = self._viewer.layers.selection.active in (shapes, None)
             if self._measured:
                 self._viewer.layers.remove(shapes)
             else:
@@ -267,9 +328,24 @@ class ScaleField(QWidget):  # type: ignore[misc]
                 # real shape was removed. Hidden, it is found again by the next measurement.
                 shapes.mode = "pan_zoom"
                 shapes.visible = False
-            if self._layer in self._viewer.layers:
+            if here and self._layer in self._viewer.layers:
                 self._viewer.layers.selection.active = self._layer
         self._explain()
+
+    def _stop_measuring(self) -> None:
+        self.measure.setChecked(False)
+
+    def _on_active(self, _: Any = None) -> None:
+        """Stop when a person goes on to another layer."""
+        active = self._viewer.layers.selection.active
+        if self._shapes is not None and active is not None and active != self._shapes:
+            self._stop_measuring()
+
+    def hideEvent(self, event: Any) -> None:
+        """Stop when a person goes on to another tab, or closes the dock."""
+        super().hideEvent(event)
+        if not event.spontaneous():  # a window that is minimised comes back
+            self._stop_measuring()
 
     def _on_drawn(self, _: Any = None) -> None:
         if self._shapes is None or not len(self._shapes.data):
@@ -282,6 +358,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
         if length >= SHORTEST:
             self._measured = True
             self.spin.setValue(round(length, 1))
+            # Once napari has done with the line: the layer goes.
+            QTimer.singleShot(0, self._stop_measuring)
 
     def _on_removed(self, _: Any = None) -> None:
         if self._shapes is not None and self._shapes not in self._viewer.layers:

@@ -1,4 +1,7 @@
-"""What the file of a layer tells of axes, colours and pixel size: napari's own reader does not."""
+"""What the file of a layer tells of axes, channels, colours and pixel size.
+
+napari's own reader passes on none of them.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,17 @@ def told_sizes(layer: Any, height: int, width: int) -> tuple[dict[str, float], s
     if tuple(info.shape[i] for i, a in enumerate(info.axes) if a in "YX") != (height, width):
         return {}, ""
     return dict(info.calibration), info.doubt
+
+
+def told_channels(layer: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the names of the channels of an array of ``shape``; empty if nothing tells them.
+
+    A reader plugin may have left them in the layer's metadata, as ``channel_names``.
+    """
+    names = getattr(layer, "metadata", {}).get("channel_names")
+    if isinstance(names, (list, tuple)):
+        return tuple(map(str, names))
+    return info_of_data(layer, shape).channel_names
 
 
 @lru_cache(maxsize=64)

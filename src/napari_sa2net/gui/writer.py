@@ -14,6 +14,7 @@ from ..engine.errors import InputError
 from . import classes, layers, measuring, regions, saving
 from .segmenting import results, stored
 from .segmenting.backend import Request
+from .segmenting.maps import raise_above
 
 
 @dataclass
@@ -65,20 +66,24 @@ class Writer:
 
     def write(self, viewer: Any, shown: Shown, maps: dict[str, Any]) -> list[str]:
         """Write the labels and maps of a run; return what a person should know."""
-        target = shown.target
-        card = shown.segmentation.card
-        if maps:
-            note = self._note(shown)
-            written = results.write_maps(
-                viewer,
-                target.maps_image,
-                maps,
-                note=note,
-                classes=card.classes,
-                preview=target.preview,
-            )
-            show_one([each.layer for each in written if each.created])
-        return self.write_labels(viewer, shown, show=True)
+        target, card, before = shown.target, shown.segmentation.card, list(viewer.layers)
+        texts = self.write_labels(viewer, shown, show=True)
+        note = self._note(shown)
+        written = results.write_maps(
+            viewer,
+            target.maps_image,
+            maps,
+            note=note,
+            classes=card.classes,
+            preview=target.preview,
+            labels=shown.layer,
+        )
+        if shown.layer not in before:
+            raise_above(viewer, written, shown.layer)
+        mark = {"preview": target.preview, "region": note.region}
+        texts += dict.fromkeys(each.message for each in written)
+        texts.append(results.remove_others(viewer, target.maps_image, written, mark))
+        return [text for text in texts if text]
 
     def show_store(
         self, viewer: Any, target: Target, request: Request, store: Path
@@ -259,22 +264,3 @@ def _seen(written: Any, *, show: bool = True, over: bool = False) -> list[str]:
     elif show:
         written.layer.visible = False
     return [written.message] if written.message else []
-
-
-def show_one(created: list[Any]) -> None:
-    """Show of new maps the one that tells most, added to the image, and hide the others.
-
-    All at once would hide each other, and the image.
-    """
-    order = ("disagreement", "probability", "stage", "attention")
-
-    def rank(layer: Any) -> tuple[int, bool]:
-        note = layers.note_of(layer) or {}
-        # The background's probability is the least interesting one.
-        background = note["kind"] == "probability" and note.get("index") == 0
-        return order.index(note["kind"]), background
-
-    for place, layer in enumerate(sorted(created, key=rank)):
-        layer.visible = place == 0
-        if place == 0:
-            layer.blending = "additive"

@@ -97,7 +97,7 @@ def test_the_result_is_that_of_the_image_in_memory(
     assert found.dtype == np.int32
     if "labelling" in options:
         np.testing.assert_array_equal(found, whole)
-        assert result.text == "classes"
+        assert result.text == "1 class (nucleus)"
     else:
         assert whole.max() > 5
         assert same_labels(found, whole)

@@ -19,7 +19,7 @@ from napari_sa2net.engine.network import SA2Net
 from napari_sa2net.engine.registry import ModelEntry
 from napari_sa2net.engine.training import ranking as ranking_module
 from napari_sa2net.engine.training.painting import Annotation, TrainingPair
-from napari_sa2net.engine.training.ranking import Ranked, Suggestion, rank, suggest_start
+from napari_sa2net.engine.training.ranking import Ranked, Suggestion, alike, rank, suggest_start
 from napari_sa2net.engine.weights import Model, add_model
 
 
@@ -283,3 +283,36 @@ def test_an_ensemble_is_no_start(pair: TrainingPair) -> None:
     found = run(suggest_start([pair], [joined, model("knows", 1.0)], device="cpu"))
     assert [ranked.name for ranked in found.ranking] == ["knows"]
     assert "only its members" in found.skipped["both"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "derived", "wanted"),
+    [
+        (((9, 0), (0, 9)), (False, False), True),
+        (((0, 9), (9, 0)), (False, False), False),  # it calls the objects background
+        (((9, 0, 1), (0, 9, 1)), (False, False, True), True),  # a boundary stands for nothing
+        (((9, 0, 0), (0, 5, 4)), (False, False, False), False),  # it makes two classes of one
+        (((9, 0, 0), (0, 9, 0)), (False, False, False), True),
+        (((9, 0, 0), (0, 9, 0), (0, 0, 9)), (False,) * 3, True),
+        (((9, 0, 0), (0, 0, 9), (0, 9, 0)), (False,) * 3, True),  # in another order
+        (((9, 0), (0, 9), (0, 9)), (False, False), False),  # it makes one class of two
+    ],
+)
+def test_only_a_model_of_the_painted_classes_will_do_as_it_is(
+    answers: Any, derived: Any, wanted: bool
+) -> None:
+    assert alike(table(answers), derived) is wanted
+
+
+def test_a_suggestion_says_licence_and_when_nothing_need_be_trained(pair: TrainingPair) -> None:
+    card = replace(model("bright", 1.0).card, licence="CC BY-NC 4.0", restricted=True)
+    best = Model(model("bright", 1.0).network, card)
+    found = run(suggest_start([pair], [best, model("dark", -1.0)], device="cpu"))
+    assert found.enough
+    assert "as it is" in found.text
+    assert "The licence of “bright”, CC BY-NC 4.0, forbids some uses." in found.text
+    poor = Suggestion((Ranked("a", 0.98, 0.95, 1.0, 20, 0.5),))
+    assert not poor.enough
+    assert "as it is" not in poor.text
+    other = Suggestion((Ranked("a", 1.0, 1.0, 1.0, 20, 0.5, alike=False),))
+    assert not other.enough

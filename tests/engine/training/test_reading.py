@@ -197,3 +197,16 @@ def test_arrays_pair_up() -> None:
             )
     with pytest.raises(InputError, match="both as arrays or both as paths"):
         read_pairs("a.png", STROKES)
+
+
+def test_channels_are_found_by_their_names_in_the_file(tmp_path: Path) -> None:
+    image = np.zeros((2, 20, 30), np.uint8)
+    names = ("DAPI", "actin")
+    write_image(tmp_path / "a.ome.tif", image, "CYX", {}, channel_names=names)
+    write_labels(tmp_path / "a_labels.ome.tif", image[0], "YX", {})
+    paths = (tmp_path / "a.ome.tif", tmp_path / "a_labels.ome.tif")
+    for channels in ("actin", ("actin",), 1, (1,)):
+        (pair,), _ = read_pairs(*paths, channels=channels)
+        assert pair.channels == (1,)
+    with pytest.raises(InputError, match="no channel is called 'GFP'"):
+        read_pairs(*paths, channels="GFP")

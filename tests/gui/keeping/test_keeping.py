@@ -717,8 +717,8 @@ def test_the_panel(
     assert isinstance(got.args[0], Labels)
     assert "A painting was left" in shown.title.text()
 
-    answers = [panel.QMessageBox.StandardButton.Cancel, panel.QMessageBox.StandardButton.Discard]
-    monkeypatch.setattr(panel.QMessageBox, "question", lambda *_: answers.pop(0))
+    answers = [False, True]
+    monkeypatch.setattr(shown, "ask", lambda _: answers.pop(0))
     shown.discard(shown.offered[0])
     assert len(shown.offered) == 1
     gone = shown.offered[0]

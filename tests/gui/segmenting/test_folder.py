@@ -52,7 +52,6 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     labelling = replace(widget.segment.labelling.value(), threshold=0.25)
     widget.segment.labelling.set_value(labelling)
     dialog = opened(widget, pictures)
-    dialog.channels.setText("1, 0")
     dialog.save["geojson"].setChecked(True)
     dialog.existing.setCurrentIndex(1)
     dialog.start.click()
@@ -65,7 +64,7 @@ def test_a_folder_is_segmented_with_what_is_chosen_in_the_tab(
     assert request.save == ("table", "geojson")
     assert request.replace
     assert request.options["diameter"] == 33
-    assert request.options["channels"] == (1, 0)
+    assert request.options["channels"] is None
     assert request.options["labelling"] == labelling
     assert "position" not in request.options
     assert dialog.start.isEnabled()
@@ -86,9 +85,24 @@ def test_all_positions_of_files_are_asked_for_and_listed(
     run.take(FileStarted(pictures / "a.tif", 1, 2, 0))
     assert run.at == "a.tif, position 0 (1 of 2)"
     for position in range(2):
-        target = pictures / f"a_p{position}_labels.ome.tif"
-        run.take(FileEnded(pictures / "a.tif", 1, 2, "done", target, 5, position=position))
-    assert run.lines == [f"✓ a.tif, position {n}: 5 found" for n in range(2)]
+        target, text = pictures / f"a_p{position}_labels.ome.tif", "5 objects"
+        run.take(FileEnded(pictures / "a.tif", 1, 2, "done", target, 5, text, position=position))
+    assert run.lines == [f"✓ a.tif, position {n}: 5 objects" for n in range(2)]
+
+
+def test_links_can_be_chosen_for_a_folder_without_an_image(
+    qtbot: Any, open_widget: Any, backend: Any, pictures: Path
+) -> None:
+    _, widget = open_widget()
+    link = widget.segment.labelling.controls["link"]
+    assert [link.itemText(row) for row in range(link.count())] == [
+        "Off", "Through Z", "Through time"]  # fmt: skip
+    link.setCurrentIndex(1)
+    dialog = opened(widget, pictures)
+    assert dialog.uses.text().endswith("linked through Z")
+    dialog.start.click()
+    wait(qtbot, widget)
+    assert backend.folders[-1].options["labelling"].link == "z"
 
 
 def test_failures_are_listed_and_the_others_go_on(
@@ -99,7 +113,7 @@ def test_failures_are_listed_and_the_others_go_on(
     dialog.start.click()
     wait(qtbot, widget)
     assert lines(dialog) == [
-        "✓ a.png: 3 found", "✗ bad.png is no image.", "✓ c.png: 3 found"]  # fmt: skip
+        "✓ a.png: 3 objects", "✗ bad.png is no image.", "✓ c.png: 3 objects"]  # fmt: skip
     assert dialog.said.text() == "2 done, 1 failed."
     told = widget.segment.messages.label.text()
     assert "bad.png is no image." in told
@@ -148,7 +162,6 @@ def test_closing_the_viewer_ends_it(
         ("images", "~nobody-of-this-name", "home folder"),
         ("output", "~nobody-of-this-name", "home folder"),
         ("output", " ", "folder for the results"),
-        ("channels", "red", "counted from 0"),
     ],
 )
 def test_what_is_missing_is_said_at_once(

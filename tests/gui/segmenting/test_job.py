@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_sa2net.engine.errors import InputError
 from napari_sa2net.engine.events import Progress
-from napari_sa2net.gui.image_panel import parse_channels
 from napari_sa2net.gui.jobs.state import (
     Clock,
     progress_text,
@@ -44,13 +42,6 @@ def test_words() -> None:
     assert time_text(0.1) == "1 s"
     assert time_text(7200) == "2.0 h"
     assert size_text(1.3e9) == "1.3 GB"
-
-
-def test_channels_are_numbers() -> None:
-    assert parse_channels("0, 2") == (0, 2)
-    assert parse_channels(" ") is None
-    with pytest.raises(InputError, match="counted from 0"):
-        parse_channels("red")
 
 
 def test_plane_of_a_stack() -> None:

@@ -207,6 +207,7 @@ def test_a_stack_with_channels(
     viewer, widget = open_widget()
     stack = np.stack([np.stack([things, things.T])] * 3, axis=1)  # (2, 3, 64, 64)
     viewer.add_image(da.from_array(stack), name="image", axis_labels=("c", "z", "y", "x"))
+    widget.segment.image.channels.boxes[0].setChecked(True)
     viewer.dims.set_current_step(1, 2)
     shown = (slice(0, 2), slice(2, 3), slice(0, 64), slice(0, 64))
     monkeypatch.setattr(regions, "visible_region", lambda *_: shown)

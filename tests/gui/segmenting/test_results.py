@@ -104,7 +104,7 @@ def test_class_colours_and_names(viewer: ViewerModel) -> None:
     assert isinstance(layer.colormap, DirectLabelColormap)
     assert_allclose(layer.get_color(1), (230 / 255, 159 / 255, 0, 1), atol=1e-6)
     assert layer.get_color(0) is None or layer.get_color(0)[3] == 0
-    assert list(layer.features["class"]) == ["background", "nucleus", "boundary"]
+    assert list(layer.features["class_name"]) == ["nucleus"]  # the boundary is no class to find
     # Instances of the next run are coloured as numbers again.
     write_labels(viewer, image, numbers(20, 30), note=NOTE, classes=CLASSES)
     assert not isinstance(layer.colormap, DirectLabelColormap)
@@ -293,11 +293,14 @@ def test_maps_are_layers_of_their_own(viewer: ViewerModel) -> None:
         assert tuple(one.layer.contrast_limits) == (0, 1)
     assert_array_equal(viewer.layers["cells stage 2"].data, values["stages"][1])
     assert_allclose(written[1].layer.colormap.colors[-1][:3], (230 / 255, 159 / 255, 0), atol=1e-6)
-    # They lie between the image and the labels, which stay active; only one hides the image.
+    # They lie between the image and the labels, which stay active; of each kind one can be seen.
     assert viewer.layers[0].name == "cells"
     assert viewer.layers[-1] == labels
     assert viewer.layers.selection.active == labels
-    assert sum(one.layer.visible for one in written) == 1
+    assert [one.layer.name for one in written if one.layer.visible] == [
+        f"cells {title}" for title in ("p(nucleus)", "stage 1", "attention 1", "disagreement")
+    ]
+    assert {one.layer.blending for one in written} == {"additive"}
 
 
 def test_maps_are_updated(viewer: ViewerModel) -> None:

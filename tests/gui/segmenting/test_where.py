@@ -83,6 +83,7 @@ def test_what_the_canvas_shows_of_all_planes_and_maps_of_one(
     viewer.dims.set_current_step(1, 2)
     shown = (slice(0, 2), slice(2, 3), slice(10, 50), slice(0, 40))
     monkeypatch.setattr(regions, "visible_region", lambda *_: shown)
+    widget.segment.image.channels.boxes[0].setChecked(True)
     choose(widget, "canvas")
     widget.segment.keep["stages"].setChecked(True)
     widget.segment.segment.click()

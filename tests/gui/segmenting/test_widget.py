@@ -30,6 +30,14 @@ def run_to_end(qtbot: Any, widget: Any, timeout: int = 10_000) -> None:
     )
 
 
+def tick(chooser: Any, *rows: int) -> None:
+    """Tick these channels in this order and no others, as a person does."""
+    for box in chooser.boxes:
+        box.setChecked(False)
+    for row in rows:
+        chooser.boxes[row].setChecked(True)
+
+
 def messages(widget: Any) -> str:
     """Return the text of the message area."""
     return str(widget.segment.messages.label.text())
@@ -70,10 +78,10 @@ def test_a_renamed_layer_keeps_the_axes_that_were_typed(open_widget: Any, things
     panel = widget.segment.image
     panel.axes.setText("CYX")
     panel.axes.textEdited.emit("CYX")
-    panel.channels.setText("1")
+    tick(panel.channels, 1)
     layer.name = "after"
     assert (panel.image.name, panel.image.axes) == ("after", "CYX")
-    assert (panel.axes.text(), panel.channels.text()) == ("CYX", "1")
+    assert (panel.axes.text(), panel.channels.value()) == ("CYX", (1,))
 
 
 def test_our_own_maps_are_no_images_to_segment(qtbot: Any, open_widget: Any, things: Any) -> None:
@@ -115,9 +123,11 @@ def test_equal_layers_as_channels(qtbot: Any, open_widget: Any, backend: Any, th
     assert [panel.others.item(row).text() for row in range(panel.others.count())] == ["b"]
     panel.others.item(0).setCheckState(Qt.CheckState.Checked)
     assert panel.axes.text() == "CYX"
+    tick(panel.channels, 1)
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     assert backend.requests[-1].data.shape == (2, 64, 64)
+    assert backend.requests[-1].options["channels"] == (1,)
     assert viewer.layers["a labels"].data.shape == (64, 64)
 
 
@@ -132,7 +142,7 @@ def test_axes_are_guessed_and_correctable(
     panel.axes.setText("CYX")
     panel.axes.textEdited.emit("CYX")
     assert panel.channels.isVisibleTo(widget)
-    panel.channels.setText("1")
+    tick(panel.channels, 1)
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     assert backend.requests[-1].options["axes"] == "CYX"
@@ -526,7 +536,161 @@ def test_link_offers_the_axes_there_are(open_widget: Any, things: Any) -> None:
     viewer.add_image(np.stack([things] * 6), axis_labels=("z", "y", "x"))
     assert link.isEnabled()
     enabled = {link.itemData(i): link.model().item(i).isEnabled() for i in range(link.count())}
-    assert enabled == {"none": True, "z": True, "t": False}
+    assert enabled == {"none": True, "z": True}
+
+
+@pytest.mark.parametrize(
+    ("axis", "planes", "through"),
+    [("z", "3 planes", "linked through Z"), ("t", "3 time points", "linked through time")],
+)
+def test_the_number_of_a_stack_follows_linking(
+    qtbot: Any, open_widget: Any, things: Any, axis: str, planes: str, through: str
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(np.stack([things] * 3), name="stack", axis_labels=(axis, "y", "x"))
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    loose = f"9 objects in {planes}, not {through}"
+    link = widget.segment.labelling.controls["link"]
+    offered = link.itemText(1)
+    assert link.count() == 2
+    assert f"Found {loose}, in " in messages(widget)
+    assert f"choose “{offered}” at “Link objects”" in messages(widget)
+    assert loose in widget.segment.acts_on.text()
+    link.setCurrentIndex(1)
+    run_to_end(qtbot, widget)
+    linked = f"3 objects in {planes}, {through}"
+    assert f"Found {linked}." in messages(widget)
+    assert "9 objects" not in messages(widget)
+    assert linked in widget.segment.acts_on.text()
+    link.setCurrentIndex(0)
+    run_to_end(qtbot, widget)
+    assert f"Found {loose}." in messages(widget)
+
+
+def test_links_are_of_stacks_only(qtbot: Any, open_widget: Any, backend: Any, things: Any) -> None:
+    viewer, widget = open_widget()
+    stack = viewer.add_image(np.stack([things] * 6), name="stack", axis_labels=("z", "y", "x"))
+    form = widget.segment.labelling
+    form.controls["link"].setCurrentIndex(1)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert backend.requests[-1].labelling.link == "z"
+    viewer.add_image(things, name="plane")
+    assert form.value().link == "none"
+    # What is changed beside another image leaves the stack linked.
+    form.controls["threshold"]._spin.setValue(0.7)
+    run_to_end(qtbot, widget)
+    assert widget.controller.shown.segmentation.text.startswith("2 objects in 6 planes, linked")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert backend.requests[-1].labelling.link == "none"
+    viewer.layers.selection.active = stack
+    assert form.value().link == "z"
+
+
+def test_classes_are_named_where_one_looks(qtbot: Any, open_widget: Any, things: Any) -> None:
+    viewer, widget = open_widget()
+    image = viewer.add_image(things, name="image")
+    result = widget.segment.labelling.controls["result"]
+    result.setCurrentIndex(1)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert "Found 1 class (thing)" in messages(widget)
+    labels = viewer.layers["image labels"]
+    assert "class_name: thing" in labels.get_status((7, 7), world=True)["coordinates"]
+    legend = widget.segment.legend
+    assert legend.isVisibleTo(widget)
+    assert legend.text() == '<span style="color: #ff0000">■</span> thing (1)'
+    result.setCurrentIndex(0)
+    run_to_end(qtbot, widget)
+    assert "class_name: thing" in labels.get_status((7, 7), world=True)["coordinates"]
+    assert not legend.isVisibleTo(widget)
+    result.setCurrentIndex(1)
+    run_to_end(qtbot, widget)
+    viewer.add_image(things, name="other")
+    result.setCurrentIndex(0)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert not legend.isVisibleTo(widget)
+    viewer.layers.remove(labels)
+    viewer.layers.selection.active = image
+    assert not legend.isVisibleTo(widget)
+
+
+def ticked(widget: Any, *names: str) -> None:
+    """Tick these maps under "Also show", and no others."""
+    for name, box in widget.segment.keep.items():
+        box.setChecked(name in names)
+
+
+def test_maps_that_are_no_longer_ticked_go_with_the_next_run(
+    qtbot: Any, open_widget: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+
+    def press() -> list[str]:
+        widget.segment.segment.click()
+        run_to_end(qtbot, widget)
+        return [layer.name for layer in viewer.layers]
+
+    ticked(widget, "stages", "probabilities", "disagreement")
+    assert len(press()) == 2 + 4 + 2 + 1
+    viewer.layers["image stage 2"].name = "mine"
+    ticked(widget, "disagreement")
+    assert press() == ["image", "mine", "image labels", "image disagreement"]
+    assert "“image p(thing)”, “image p(background)” and 3 others of the run before are gone" in (
+        messages(widget)
+    )
+    ticked(widget)
+    assert press() == ["image", "mine", "image labels"]
+    assert "“image disagreement” of the run before is gone" in messages(widget)
+    assert press() == ["image", "mine", "image labels"]
+    assert "gone" not in messages(widget)
+
+
+def test_maps_of_other_images_and_parts_stay(qtbot: Any, open_widget: Any, things: Any) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="first")
+    ticked(widget, "disagreement")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    widget.segment.preview.click()
+    run_to_end(qtbot, widget)
+    viewer.add_image(things, name="second")
+    ticked(widget)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    there = [layer.name for layer in viewer.layers]
+    assert {"first disagreement", "first disagreement (preview)"} <= set(there)
+    viewer.layers.selection.active = viewer.layers["first"]
+    widget.segment.preview.click()
+    run_to_end(qtbot, widget)
+    there = [layer.name for layer in viewer.layers]
+    assert "first disagreement" in there
+    assert "first disagreement (preview)" not in there
+
+
+def test_what_is_ticked_can_be_seen_and_the_labels_before_it(
+    qtbot: Any, open_widget: Any, things: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    ticked(widget, "stages", "attention", "disagreement")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    seen = [layer.name for layer in viewer.layers if layer.visible]
+    assert seen == [
+        "image", "image stage 1", "image attention 1", "image labels", "image disagreement"
+    ]  # fmt: skip
+    assert viewer.layers.selection.active == viewer.layers["image labels"]
+    assert "The others of its kind are in the layer list" in messages(widget)
+    # Labels that were edited stay, and the disagreement lies above the new ones too.
+    viewer.layers["image labels"].data[0, 0] = 9
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert viewer.layers[-1].name == "image disagreement"
 
 
 def test_save_writes_edits_too(qtbot: Any, open_widget: Any, tmp_path: Path, things: Any) -> None:
@@ -591,7 +755,7 @@ def test_what_was_chosen_is_there_again_after_the_dock_was_closed(
     """Also what no run has used yet."""
     viewer, widget = open_widget()
     viewer.add_image(np.stack([things] * 3), axis_labels=("z", "y", "x"))
-    widget.segment.image.correct("TYX", "")
+    widget.segment.image.correct("TYX", None)
     widget.segment.scale.spin.setValue(33)
     widget.segment.keep["attention"].setChecked(True)
     QApplication.sendEvent(widget.segment, QHideEvent())  # all that the dock's ✕ does
@@ -685,3 +849,52 @@ def test_real_engine_explains_what_does_not_fit(qtbot: Any, real_widget: Any) ->
     assert "cuda:99" in messages(widget)
     assert widget.segment.segment.isEnabled()
     assert [layer.name for layer in viewer.layers] == ["cells"]
+
+
+def test_of_several_selected_images_the_one_used_is_named(
+    open_widget: Any, things: Any, backend: Any, qtbot: Any
+) -> None:
+    viewer, widget = open_widget()
+    layers = [viewer.add_image(things, name=name) for name in ("one", "two", "<b>three</b>")]
+    image = widget.segment.image
+    assert image.several.isHidden()
+    viewer.layers.selection = {layers[0], layers[1]}
+    assert image.layer == layers[1]  # the one before is not among them
+    assert not image.several.isHidden()
+    assert "2 images are selected; “two” is the one used here" in image.several.text()
+    image.choose(layers[0])
+    assert "“one” is the one used here" in image.several.text()
+    layers[0].name = "uno"
+    assert "“uno” is the one used here" in image.several.text()
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert "uno labels" in viewer.layers
+    viewer.layers.selection.active = layers[2]
+    assert image.several.isHidden()
+
+
+def test_a_renamed_labels_layer_is_found_and_keeps_its_name(
+    open_widget: Any, things: Any, qtbot: Any
+) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(things, name="image")
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    labels = viewer.layers["image labels"]
+    labels.name = "my cells"
+    assert "These change “my cells” at once" in widget.segment.acts_on.text()
+    widget.segment.labelling.controls["min_size"].changed.emit(30, True)
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["image", "my cells"]
+    viewer.layers["image"].name = "picture"
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["picture", "my cells"]
+    widget.train.annotate.correct.click()
+    assert "my cells corrected" in viewer.layers
+    viewer.layers["my cells"].name = "picture labels"  # a person's own name, though it looks so
+    viewer.layers["picture"].name = "image"
+    widget.segment.segment.click()
+    run_to_end(qtbot, widget)
+    assert "picture labels" in viewer.layers

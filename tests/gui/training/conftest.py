@@ -175,7 +175,7 @@ class FakeTraining:
 
     def entry(self, name: str) -> Any:
         """Return the entry of a kept model."""
-        return ModelEntry(replace(CARD, name=name), "imported", Path(name))
+        return ModelEntry(replace(CARD, name=name), "trained", Path(name))
 
     def save_to(self, model: Any, name: str, path: Path) -> Generator[Event, None, Path]:
         """Note it."""

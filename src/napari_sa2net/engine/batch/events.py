@@ -33,6 +33,11 @@ class FileEnded(Event):
     """Its labels."""
     found: int = 0
     """Objects, or classes where the result is classes (``done`` only)."""
+    text: str = ""
+    """What was found, in words (``done`` only)."""
+    unlinked: str = ""
+    """The axes, of ``"TZ"``, through which an object has another number in each plane (``done``
+    only)."""
     error: Exception | None = field(default=None, repr=False, compare=False)
     """Why it failed."""
     position: int | None = None

@@ -125,7 +125,7 @@ def segment_files(
                 result = replace(result, skipped=(*result.skipped, path))
             else:
                 found = yield from _one(path, place, targets, model, batch, mine, there)
-                ended = replace(ended, found=found)
+                ended = replace(ended, **found)
                 result = replace(result, done=(*result.done, path))
         except Exception as error:  # one bad file must not stop the others
             logger.info("%s failed", path, exc_info=error)
@@ -283,8 +283,8 @@ def _one(
     batch: Batch,
     record: Record,
     earlier: Record | None,
-) -> Generator[Event, None, int]:
-    """Segment one file and write its results; returns how much was found."""
+) -> Generator[Event, None, dict[str, Any]]:
+    """Segment one file and write its results; returns what :class:`FileEnded` tells of it."""
     given = {name: value for name, value in batch.options.items() if value is not None}
     given |= {"position": position}
     image = read_image(path, axes=given.get("axes"), position=position)
@@ -293,7 +293,7 @@ def _one(
     image = replace(image, rgb=bool(given.get("rgb", image.rgb)))
     sizes = _sizes(image, given.get("pixel_size"))
     maps = {"keep": frozenset(MAPS).intersection(batch.save), "relabel": False}
-    options = resolve_options(model.card, **{**file_options(image, given), **maps})
+    options = resolve_options(model.card, **file_options(image, {**given, **maps}))
     result = yield from inference.segment(image.array, model, options)
     before = "" if earlier is None else _before(path, targets["labels"], record, earlier)
     yield from write_results(result, image, targets, sizes=sizes, description=record.text())
@@ -304,7 +304,11 @@ def _one(
             names = ", ".join(path.name for path in left)
             text = f"{names} in {batch.output} is still what an earlier run made {before}."
             yield Message(text, warning=True)
-    return len(result.features["index"])
+    return {
+        "found": len(result.features["index"]),
+        "text": result.text,
+        "unlinked": result.unlinked,
+    }
 
 
 def _name_of(targets: Mapping[str, Path], kind: str) -> str:

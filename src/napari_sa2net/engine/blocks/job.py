@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import SA2NetError
 from ..events import Event, Message
+from ..found import plane_lengths
 from ..model_files import Model
 from ..region import SAMPLED, is_sampled
 from ..segmentation import SegmentOptions
@@ -362,6 +363,8 @@ class _Job:
             "device": ", ".join(sorted({mark["device"] for mark in marks})),
             "normalisation": [layout.source.statistics.to_json() for layout in layouts],
             "objects": self._starts()[1],
+            "planes": plane_lengths(self.stack, self.setup.numbers),
+            "classes": [info.name for info in self.setup.card.classes[1:] if not info.derived],
             "tiles": tiles,
             "skipped_tiles": skipped,
             "messages": self.messages,

@@ -9,7 +9,9 @@ from typing import Any
 
 from ..batch.kinds import ENDINGS
 from ..events import Progress
+from ..found import classes_text, objects_text, unlinked_axes
 from ..image_file import stem
+from ..instances import LabelSettings
 from .store import ATTRIBUTE, Store, import_zarr
 
 
@@ -40,13 +42,22 @@ class ZarrResult:
     """What a person should know: choices, fallbacks, warnings."""
     saved: Mapping[str, Path] = field(default_factory=dict)
     """The files beside it by their kind: ``table``, ``geojson``, ``rois``."""
+    planes: Mapping[str, int] = field(default_factory=dict)
+    """How many planes there are along ``T`` and ``Z``, as far as there are these axes."""
+    classes: tuple[str, ...] = ()
+    """Names of the model's classes, without the background and those that only separate."""
 
     @property
     def text(self) -> str:
         """What was found, in words."""
         if self.result == "classes":
-            return "classes"
-        return f"{self.count} object{'s' if self.count != 1 else ''}"
+            return classes_text(self.classes, self.planes)
+        return objects_text(self.count, self.planes, LabelSettings())
+
+    @property
+    def unlinked(self) -> str:
+        """The axes, of ``"TZ"``, through which an object has another number in each plane."""
+        return "" if self.result == "classes" else unlinked_axes(self.planes, LabelSettings())
 
     @property
     def labels(self) -> Any:
@@ -65,6 +76,8 @@ def finished_result(store: Store) -> ZarrResult:
         made["skipped_tiles"],
         tuple(made["messages"]),
         {kind: beside(store.path, kind) for kind in made.get("saved", ())},
+        made.get("planes", {}),
+        tuple(made.get("classes", ())),
     )
 
 

@@ -37,6 +37,12 @@ MOST_CLASSES = 32
 KNOWS = 0.2
 """Share of the way from chance to no error that a model must have gone to know the images."""
 
+ENOUGH = 0.99
+"""Score from which a model is good enough as it is."""
+
+_HARDLY = 0.01
+"""Share of a class up to which an output has nothing to do with it."""
+
 _READ = 4096
 """Side of the blocks in which an annotation is looked through."""
 
@@ -61,6 +67,10 @@ class Ranked:
     """Painted regions that it was run on."""
     chance: float
     """Score of a model that answers the same everywhere: one over the painted classes."""
+    licence: str = ""
+    """Its licence if that forbids some uses, else empty."""
+    alike: bool = True
+    """Whether its classes are the painted ones, whatever they are called."""
 
     @property
     def known(self) -> bool:
@@ -87,6 +97,25 @@ class Suggestion:
     def known(self) -> bool:
         """Whether the best one knows such images."""
         return self.best.known
+
+    @property
+    def enough(self) -> bool:
+        """Whether the best one needs no training: it segments as was painted."""
+        return self.known and self.best.alike and self.best.score >= ENOUGH
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be known before the best one is used, as sentences."""
+        name, licence = self.best.name, self.best.licence
+        found = []
+        if self.enough:
+            found.append(
+                f"“{name}” tells these classes apart already: you can use it as it is, without "
+                "training."
+            )
+        if licence:
+            found.append(f"The licence of “{name}”, {licence}, forbids some uses.")
+        return tuple(found)
 
     @property
     def ties(self) -> tuple[Ranked, ...]:
@@ -119,7 +148,7 @@ class Suggestion:
         rest = [model for model in others if model not in self.ties]
         if rest:
             text += f" Less: {', '.join(_named(model) for model in rest[:_TOP])}."
-        return text
+        return " ".join([text, *self.remarks])
 
     def table(self) -> str:
         """Return all scores as lines of text."""
@@ -204,13 +233,18 @@ def suggest_start(
             table = yield from _ask(predictor, samples, classes, (place, len(found)))
         finally:
             predictor.close()
-        ranking.append(rank(name, table))
+        card, derived = model.card, [info.derived for info in model.card.classes]
+        licence = (card.licence or "of its own") if card.restricted else ""
+        same = not remark and alike(table, derived)  # it takes such images, and says the same
+        ranking.append(dataclasses.replace(rank(name, table), licence=licence, alike=same))
     if not ranking:  # what is wrong with the painting goes wrong with every model
         raise next(iter(problems.values()), InputError("There is no model here to start from."))
     for name, problem in problems.items():
         skipped[name] = str(problem)
         yield Message(f"“{name}” is not scored: {problem}", warning=True)
-    return Suggestion(tuple(sorted(ranking, key=lambda model: -model.score)), skipped)
+    return Suggestion(
+        tuple(sorted(ranking, key=lambda model: (-model.score, not model.alike))), skipped
+    )
 
 
 def rank(name: str, table: Table) -> Ranked:
@@ -240,6 +274,30 @@ def rank(name: str, table: Table) -> Ranked:
     shares = np.where(of > 0, right[drawn].sum(1) / np.where(of > 0, of, 1), share)
     low, high = np.quantile(shares.mean(1), (0.025, 0.975))
     return Ranked(name, float(share.mean()), float(low), float(high), len(table), 1 / len(total))
+
+
+def alike(table: Table, derived: Sequence[bool]) -> bool:
+    """Return whether a model's classes are the painted ones, one for each, background first.
+
+    Where a membrane is what was painted as background, a model of membranes tells the two apart
+    and yet does not segment what was painted.
+
+    Parameters
+    ----------
+    table
+        (regions, painted classes, outputs), see :data:`Table`.
+    derived
+        For each output whether the program made its class from the others; it stands for none.
+    """
+    total = table.sum(0)  # (painted classes, outputs)
+    shares = total / np.maximum(total.sum(1, keepdims=True), 1e-9)
+    meant = shares.argmax(0)
+    given = (shares > _HARDLY).any(0) & ~np.asarray(derived, dtype=bool)
+    if given[0] and meant[0] != 0:
+        return False
+    others = [int(meant[output]) for output in np.flatnonzero(given) if output]
+    painted = [k for k in range(1, len(total)) if total[k].sum() > 0]
+    return sorted(others) == painted
 
 
 def _ask(
@@ -374,4 +432,5 @@ def _percent(share: float) -> str:
 
 
 def _named(model: Ranked) -> str:
-    return f"“{model.name}” {_percent(model.score)}"
+    licence = " (its licence forbids some uses)" if model.licence else ""
+    return f"“{model.name}” {_percent(model.score)}{licence}"

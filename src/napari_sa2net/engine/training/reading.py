@@ -66,7 +66,7 @@ def read_pairs(
         own: dict[str, Any] = {"name": f"image {number}" if len(annotations) > 1 else "the image"}
         if isinstance(image, ImageFile):
             own, image = {"name": image.name, **file_options(image, options)}, image.array
-        own = {**own, **options}
+        own = {**options, **own}  # of which channels are numbers
         if position is not None and own.get("axes"):
             check_axes(own["axes"].upper(), image.shape)
             letters = as_image_axes(own["axes"].upper(), image.shape)

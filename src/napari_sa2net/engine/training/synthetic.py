@@ -227,7 +227,8 @@ def _smooth(rng: Random, side: int, scale: float) -> Floats:
     grid = torch.from_numpy(rng.standard_normal((1, 1, coarse, coarse), dtype=np.float32))
     smooth = F.interpolate(grid, (side, side), mode="bicubic", align_corners=True)
     field: Floats = smooth[0, 0].numpy()
-    return (field - field.mean()) / max(float(field.std()), 1e-6)
+    scaled: Floats = (field - field.mean()) / max(float(field.std()), 1e-6)
+    return scaled
 
 
 def _borders(labels: Labels) -> NDArray[np.bool_]:

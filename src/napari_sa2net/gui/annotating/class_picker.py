@@ -8,6 +8,7 @@ import numpy as np
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QSizePolicy, QWidget
 
+from ..plain import no_mnemonic, tooltip
 from ..watching import watch
 from .layers import class_colours, meaning_of, painted_classes
 
@@ -22,9 +23,6 @@ NEW_OBJECT = -1
 
 COLUMNS = 3
 SWATCH = 14
-
-PICKED = "QPushButton:checked { border: 2px solid palette(text); }"
-"""napari's theme fills the class that is taken up; the frame shows it without colours too."""
 
 
 class ClassPicker(QWidget):  # type: ignore[misc]
@@ -41,7 +39,6 @@ class ClassPicker(QWidget):  # type: ignore[misc]
         self._group.setExclusive(True)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self.setStyleSheet(PICKED)
         watch(self, viewer.layers.events.removed, self._on_removed)
         self.setVisible(False)
 
@@ -99,9 +96,9 @@ class ClassPicker(QWidget):  # type: ignore[misc]
         self.buttons = {}
         for place, (value, (name, colour, tip)) in enumerate(entries.items()):
             button = QPushButton()
-            button.setText(name)
+            button.setText(no_mnemonic(name))
             button.setCheckable(True)
-            button.setToolTip(f"<qt>{tip}</qt>")
+            button.setToolTip(tooltip(tip))
             button.setAccessibleName(name)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             if colour:

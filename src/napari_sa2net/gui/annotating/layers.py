@@ -307,6 +307,12 @@ def layer_letters(layer: Any) -> str:
     return guess_layer_axes(layer, data.shape)
 
 
+def is_painted(layer: Any) -> bool:
+    """Return whether a Labels layer has anything in it; one too large to tell has."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    return not isinstance(data, np.ndarray) or bool(data.any())
+
+
 # --- looks --------------------------------------------------------------------------------------
 
 

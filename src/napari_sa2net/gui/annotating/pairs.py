@@ -85,8 +85,6 @@ class PairList(QObject):  # type: ignore[misc]
         self.pairs: list[Pair] = []
         self.card: ModelCard | None = None
         """Of the model that is to learn: its classes are what the paintings mean."""
-        self.given: dict[tuple[str, ...], dict[str, Any]] = {}
-        """Sizes that a person gave, by the ids of the image's layers."""
         viewer.layers.events.removed.connect(self._on_removed)
 
     def of(self, painting: Any) -> Pair | None:
@@ -166,6 +164,10 @@ class PairList(QObject):  # type: ignore[misc]
             self.pairs.remove(pair)
             write(pair.painting, {OFF: True})
             self.changed.emit()
+
+    def painted(self) -> bool:
+        """Return whether something is painted, under the names of the classes there are."""
+        return any(annotation_layers.is_painted(pair.painting) for pair in self.pairs)
 
     def clear(self) -> None:
         """Let go of all layers."""

@@ -10,19 +10,18 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from ..forms import small_combo
 from ..layers import note_of
 from ..regions import MEASURE
 from ..watching import watch
@@ -41,16 +40,6 @@ OF_TIP = (
     "<qt><b>Classes</b>: a number is a kind of thing. <b>Objects</b>: each number is an "
     "object of its own, so that touching ones can be told apart.</qt>"
 )
-
-
-def small_combo(tip: str) -> QComboBox:
-    """Return a combo box that fits a narrow dock."""
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(4)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    combo.setToolTip(tip)
-    return combo
 
 
 class PairRow(QFrame):  # type: ignore[misc]
@@ -73,18 +62,21 @@ class PairRow(QFrame):  # type: ignore[misc]
         self.remove.setText("✕")
         self.remove.setAutoRaise(True)
         self.remove.setToolTip("Take it off this list. The layer stays.")
+        self.remove.setAccessibleName(f"Take {pair.painting.name} off the list")
         self.meaning, self.of = small_combo(MEANING_TIP), small_combo(OF_TIP)
+        self.meaning.setAccessibleName("It is")
+        self.of.setAccessibleName("of")
         for name, text in MEANINGS.items():
             self.meaning.addItem(text, name)
         for name, text in OFS.items():
             self.of.addItem(text, name)
-        self.values = QLabel()
-        self.values.setWordWrap(True)
+        self.values = WrappedLabel()
         self.values.setMinimumWidth(1)
         self.region = small_combo(
             "<qt>A Shapes layer can limit what counts: outside its shapes nothing is learned "
             "from.</qt>"
         )
+        self.region.setAccessibleName("Counts")
         self._lay_out()
         self._show_meaning()
         self.meaning.activated.connect(self._on_meaning)
@@ -133,6 +125,7 @@ class PairRow(QFrame):  # type: ignore[misc]
             "counts too, at this lower weight.</qt>"
         )
         weight = QDoubleSpinBox()
+        weight.setAccessibleName("Weight of the rest")
         weight.setPrefix("× ")
         weight.setRange(0.05, 1.0)
         weight.setSingleStep(0.05)
@@ -169,7 +162,7 @@ class PairRow(QFrame):  # type: ignore[misc]
         why = annotation_layers.guessed(self.pair.painting)
         if why:
             lines.append(f"A guess: {why} Change it if it is wrong.")
-        self.values.setText("<br>".join(html.escape(line) for line in lines))
+        self.values.setText("\n".join(lines))
 
     def _on_meaning(self, _: Any = None) -> None:
         annotation_layers.set_meaning(
@@ -215,6 +208,7 @@ class PairsPanel(QWidget):  # type: ignore[misc]
         self._column = QVBoxLayout()
         self._column.setContentsMargins(0, 0, 0, 0)
         self.other = small_combo("A Labels layer made elsewhere, painted over the image above.")
+        self.other.setAccessibleName("Labels layer to add")
         self.add = QPushButton("Add")
         self.add.setToolTip("Learn from this layer too, as a painting of the image chosen above.")
         self._adding = QWidget()

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...engine.errors import InputError
-from ..image_panel import ImagePanel, parse_channels
+from ..image_panel import ImagePanel
 from ..layers import (
     comes_from,
     is_result,
@@ -105,7 +105,7 @@ class AnnotatePanel(QWidget):  # type: ignore[misc]
         image = self._image.image
         if image is None:
             raise InputError(self._image.problem or "Open an image first.")
-        channels = None if image.rgb else parse_channels(self._image.channels.text())
+        channels = self._image.channels.value()
         return self._pairs.add(painting, image, self._image.layers(), channels)
 
     def offer_classes(self, _: Any = None) -> None:

@@ -52,7 +52,7 @@ def read_pair_steps(
     *,
     region: Any = None,
     accepted: float = 0.0,
-    channels: Sequence[int] | None = None,
+    channels: tuple[int, ...] | None = None,
     diameter: float | None = None,
     margin: int = MARGIN,
 ) -> Generator[None, None, TrainingPair]:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...engine.errors import SA2NetError
 from ...engine.events import Event, Message, Progress
+from ..layers import layer_id
 from ..segmenting.backend import DeviceChosen
 from . import heavy
 from .lifetime import disown, unwrap, when_closed, window_of
@@ -49,6 +50,11 @@ class JobHost(QObject):  # type: ignore[misc]
         self._owned_as = name
         self.state = JobState()
         self.notes: list[Note] = []
+        self.chosen = ""
+        """Id of the image's layer that is chosen in the window."""
+        self._chosen_name = ""
+        self._about = ("", "")
+        """Id and name of the image's layer that the last job is about."""
         self.device = ""
         """What the last job ran on and why; empty before the first."""
         self._task: Task | None = None
@@ -58,16 +64,31 @@ class JobHost(QObject):  # type: ignore[misc]
 
     def note(self, text: str, level: Any = "info") -> None:
         """Add a line to the message area, unless it is there already."""
-        note = Note(text, level)
+        self._tell_note(Note(text, level, *self._about, beside=self.chosen))
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something could not even start, beside the image that is chosen."""
+        if not self.state.busy:
+            self.notes = []
+        about = (self.chosen, self._chosen_name)
+        self._tell_note(Note(describe_error(error), "error", *about, beside=self.chosen))
+
+    def choose_image(self, layer: Any) -> None:
+        """Tell which image is chosen: what was said of another one is not to be read there."""
+        chosen = "" if layer is None else layer_id(layer)
+        self._chosen_name = "" if layer is None else str(layer.name)
+        if chosen != self.chosen:
+            self.chosen = chosen
+            self.changed.emit()
+
+    def told(self) -> list[Note]:
+        """Return the notes to be read beside the image that is chosen."""
+        return [n.told_beside(self.chosen) for n in self.notes if n.is_for(self.chosen)]
+
+    def _tell_note(self, note: Note) -> None:
         if note not in self.notes:
             self.notes.append(note)
         self.changed.emit()
-
-    def fail(self, error: BaseException) -> None:
-        """Show why something could not even start."""
-        if not self.state.busy:
-            self.notes = []
-        self.note(describe_error(error), "error")
 
     def _run(
         self, kind: Kind, work: Work, finish: Finish, description: str = "", *, then: bool = False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ...engine.events import Evaluated, Progress, StepDone
+
+CHOICES = {"none": "Off", "z": "Through Z", "t": "Through time"}
+"""What is shown for a choice, where its name alone would not do."""
 
 Kind = Literal[
     "idle",
@@ -31,6 +34,22 @@ class Note:
 
     text: str
     level: Literal["info", "warning", "error"] = "info"
+    image: str = ""
+    """Id of the layer that it is about; empty if it is about none."""
+    name: str = ""
+    """Of that layer."""
+    beside: str = ""
+    """Id of the layer that was chosen when it was told."""
+
+    def is_for(self, image: str) -> bool:
+        """Whether it is to be read while the layer of this id is chosen; empty: none is."""
+        return not image or not self.image or image in (self.image, self.beside)
+
+    def told_beside(self, image: str) -> Note:
+        """Return this as it is told beside another image than the one that it is about."""
+        if not image or not self.image or image == self.image:
+            return self
+        return replace(self, text=f"“{self.name}”: {self.text}")
 
 
 @dataclass(frozen=True)
@@ -139,24 +158,29 @@ class History:
         return self.curves.get(name, [])
 
 
-def count_text(count: int, result: str) -> str:
-    """Say how many objects, or classes, there are; ``result`` as in the label settings."""
-    if result == "classes":
-        return "1 class" if count == 1 else f"{count} classes"
-    return "1 object" if count == 1 else f"{count} objects"
+def done_text(result: Any, seconds: float | None = None, *, linkable: bool = True) -> str:
+    """Say what was found, and what to do about it.
 
-
-def found_text(segmentation: Any) -> str:
-    """Say how many objects, or classes, a result has."""
-    count = len(segmentation.features.get("index", ()))
-    return count_text(count, segmentation.labelling.result)
-
-
-def done_text(segmentation: Any, seconds: float) -> str:
-    """Say what a run found."""
-    count = len(segmentation.features.get("index", ()))
-    hint = "" if count else " Try a lower threshold, another size, or another model."
-    return f"Found {found_text(segmentation)} in {time_text(seconds)}.{hint}"
+    Parameters
+    ----------
+    result
+        A Segmentation or a ZarrResult.
+    seconds
+        How long it took, if that is to be told.
+    linkable
+        Whether the objects of its planes can be linked.
+    """
+    parts = [f"Found {result.text}"]
+    if seconds is not None:
+        parts[0] += f"{',' * (',' in result.text)} in {time_text(seconds)}"
+    if result.text.startswith("0 "):
+        parts.append("Try a lower threshold, another size, or another model")
+    elif result.unlinked:
+        parts.append("An object that several planes show counts in each")
+        if linkable:
+            through = " or ".join(f"“{CHOICES[letter]}”" for letter in result.unlinked.lower())
+            parts[-1] += f": to count it once, choose {through} at “Link objects”"
+    return f"{'. '.join(parts)}."
 
 
 def acts_on_text(shown: Any, present: bool, model: str, *, edited: bool = False) -> str:
@@ -195,6 +219,6 @@ def acts_on_text(shown: Any, present: bool, model: str, *, edited: bool = False)
             "labels, in a layer below it."
         )
     # While a slider is dragged only one plane is made, and nobody has counted.
-    count = "" if shown.labelling is None else f": {found_text(shown.segmentation)}"
+    count = "" if shown.labelling is None else f": {shown.segmentation.text}"
     hidden = "" if shown.layer.visible else " (hidden)"
     return f"These change “{shown.layer.name}”{hidden} at once{count}."

@@ -24,6 +24,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ...engine.errors import SA2NetError
 from ...engine.events import Event, Progress, StepDone
+from ..plain import not_html
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +255,7 @@ class Task(QObject):  # type: ignore[misc]
             self._bar.close()  # a job of two parts, such as a download and a run
             self._bar = None
         if self._bar is None:
-            self._bar = activity_bar(total=event.total, desc=self.description)
+            self._bar = activity_bar(total=event.total, desc=not_html(self.description))
         if event.done > self._bar.n:
             self._bar.update(event.done - self._bar.n)
 

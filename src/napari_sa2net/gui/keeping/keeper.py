@@ -28,6 +28,7 @@ from ..jobs.lifetime import (
     when_closed,
     window_of,
 )
+from ..plain import not_html
 from .describing import find_image, image_of, rebuild
 from .originals import unpack
 from .saver import Saver
@@ -283,7 +284,7 @@ class PaintingKeeper(QObject):  # type: ignore[misc]
         if level == "left":
             self.changed.emit()
             return
-        (show_warning if level == "warning" else show_info)(text)
+        (show_warning if level == "warning" else show_info)(not_html(text))
         self.told.emit(level, text)
 
     def watch_window_of(self, widget: QWidget) -> None:

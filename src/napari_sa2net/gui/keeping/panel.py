@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -21,7 +19,9 @@ from qtpy.QtWidgets import (
 
 from ...engine.errors import SA2NetError
 from ...engine.paintings import Kept
+from .. import asking
 from ..jobs.state import when_text
+from ..plain import tooltip
 from ..wrapping import WrappedLabel
 from .keeper import PaintingKeeper
 
@@ -61,6 +61,7 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         self._rows = QVBoxLayout(self._list)
         self._rows.setContentsMargins(0, 0, 0, 0)
         self._scroll = QScrollArea()
+        self._scroll.setAccessibleName("Paintings that were left")
         self._scroll.setWidget(self._list)
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -111,19 +112,24 @@ class KeptPanel(QWidget):  # type: ignore[misc]
     def discard(self, kept: Kept) -> None:
         """Remove the painting for good, after asking."""
         self._say("")
-        answer = QMessageBox.question(
-            self,
-            "Discard the painting?",
-            f"{kept_text(kept)}\n\nIt is removed for good.",
-            QMessageBox.StandardButton.Discard | QMessageBox.StandardButton.Cancel,
-            QMessageBox.StandardButton.Cancel,
-        )
-        if answer != QMessageBox.StandardButton.Discard:
+        if not self.ask(f"{kept_text(kept)}\n\nIt is removed for good."):
             return
         try:
             self._keeper.forget(kept)
         except SA2NetError as error:
             self._say(str(error))
+
+    def ask(self, question: str) -> bool:
+        """Ask whether a painting may go; no is the default."""
+        button = asking.Button
+        return asking.ask(
+            self,
+            question,
+            title="Discard the painting?",
+            agree=button.Discard,
+            refuse=button.Cancel,
+            default=button.Cancel,
+        )
 
     def _say(self, text: str) -> None:
         self.problem.setText(text)
@@ -134,8 +140,7 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         layout = QHBoxLayout(row)
         layout.setContentsMargins(0, 2, 0, 2)
         label = _Lines(f"{kept.name}\n{when_text(kept.when.timestamp())} · {kept.pixels:,} px")
-        more = html.escape(f"{kept_text(kept)}\n{kept.folder}").replace("\n", "<br>")
-        label.setToolTip(f"<qt>{more}</qt>")
+        label.setToolTip(tooltip(f"{kept_text(kept)}\n{kept.folder}"))
         layout.addWidget(label, 1)
         for text, tip, act in (
             ("Restore", "Add it as a layer, over its image if that is open.", self.restore),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,12 @@ from ...engine.batch.events import FileEnded, FileStarted
 from ...engine.errors import InputError
 from ...engine.folders import expanded
 from ...engine.positions import ALL
-from ..image_panel import parse_channels
+from ..channel_chooser import channel_titles
 from ..jobs.worker import describe_error
 from ..resolve import Choices
 from .backend import FolderRequest
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,10 @@ class FolderForm:
 
     images: str = ""
     output: str = ""
-    channels: str = ""
+    channels: tuple[int | str, ...] | None = None
+    """By name, where the images have names; None for what the model wants."""
+    channels_problem: str = ""
+    """What is still to be said of the channels."""
     save: tuple[str, ...] = ("table",)
     replace: bool = False
     all_positions: bool = False
@@ -53,13 +59,15 @@ def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderR
     images = expanded(form.images.strip())
     if not form.images.strip() or not os.path.isdir(images):
         raise InputError(f"“{form.images}” is no folder: choose the one with the images.")
+    if form.channels_problem:
+        raise InputError(form.channels_problem)
     if not form.output.strip():
         raise InputError("Choose a folder for the results.")
     options = {
         "labelling": choices.labelling,
         "device": choices.device,
         "diameter": choices.diameter,
-        "channels": parse_channels(form.channels),
+        "channels": form.channels,
         "flips": choices.flips,
     }
     if choices.pixel_size is not None:  # else what each file says
@@ -68,6 +76,33 @@ def resolve_folder(choices: Choices, form: FolderForm, *, here: bool) -> FolderR
         options["position"] = ALL
     output = expanded(form.output.strip())
     return FolderRequest(images, output, form.save, form.replace, choices.card.name, options)
+
+
+def channels_in(folder: str) -> tuple[str, list[str], bool]:
+    """Return what the first image in a folder tells of its channels.
+
+    Returns
+    -------
+    tuple
+        The image's name; what each of its channels is called; whether the file names them.
+        Of colours, of a single channel and of what cannot be read the list is empty.
+    """
+    from ...engine.files import list_images, read_info
+
+    if not folder.strip():
+        return "", [], False
+    try:
+        first = next(iter(list_images([expanded(folder.strip())])))
+        info = read_info(first)
+    except Exception as error:  # whatever a reader raises, the run tells it
+        logger.info("the channels of %s are not known: %s", folder, error)
+        return "", [], False
+    count = info.shape[info.axes.index("C")] if "C" in info.axes else 1
+    colours = info.colours or (info.axes.endswith("C") and count in (3, 4))
+    if count < 2 or colours:
+        return first.name, [], False
+    named = len(info.channel_names) == len(set(info.channel_names) - {""}) == count
+    return first.name, channel_titles(info.channel_names, count), named
 
 
 @dataclass
@@ -100,7 +135,7 @@ class FolderRun:
             elif event.status == "skipped":
                 self.lines.append(f"– {name}: done before")
             else:
-                self.lines.append(f"✓ {name}: {event.found} found")
+                self.lines.append(f"✓ {name}: {event.text}")
 
     @property
     def at(self) -> str:

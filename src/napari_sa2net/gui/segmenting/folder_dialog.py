@@ -25,8 +25,14 @@ from qtpy.QtWidgets import (
 )
 
 from ...engine.errors import SA2NetError
+from ..channel_chooser import ChannelChooser
+from ..compat import set_row_visible
+from ..forms import name_fields
+from ..image_values import Key
+from ..jobs.state import CHOICES
 from ..resolve import Choices
-from .folder import FolderForm, resolve_folder
+from ..wrapping import WrappedLabel
+from .folder import FolderForm, channels_in, resolve_folder
 
 SAVE = {
     "table": (
@@ -74,18 +80,25 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         """The run whose files are in the list."""
         self.images = QLineEdit()
         self.output = QLineEdit()
-        self.channels = QLineEdit()
+        self.channels = ChannelChooser()
+        self.channels_of = WrappedLabel()
+        """Which image the channels are listed of."""
+        self._named = False
+        """Whether the image's file names its channels."""
+        self._looked: str | None = None
+        """The folder whose first image was looked at."""
         self.save = {kind: QCheckBox(text) for kind, (text, _) in SAVE.items()}
-        self.positions = QCheckBox("All &positions of a file")
+        self.positions = QCheckBox("All positions of a file")
         self.existing = QComboBox()
-        self.uses = QLabel()
-        self.start = QPushButton("&Start")
-        self.stop = QPushButton("S&top")
+        self.uses = WrappedLabel()
+        self.start = QPushButton("Sta&rt")
+        self.stop = QPushButton("St&op")
         self.progress = QProgressBar()
-        self.said = QLabel()
+        self.said = WrappedLabel()
         self.list = QListWidget()
         self._lay_out()
         self._restore()
+        self.images.editingFinished.connect(self._look)
         self.start.clicked.connect(lambda _: self._on_start())
         self.stop.clicked.connect(lambda _: self.controller.cancel())
         # Bound methods of a QObject: Qt disconnects them when this dialog goes.
@@ -98,11 +111,6 @@ class FolderDialog(QDialog):  # type: ignore[misc]
             "<qt>TIFF, OME-TIFF, SVS, NDPI, PNG, JPEG and OME-Zarr images right inside it.</qt>"
         )
         self.output.setToolTip("<qt>It is made if need be.</qt>")
-        self.channels.setPlaceholderText("as the model wants")
-        self.channels.setToolTip(
-            "<qt>Channels to use, counted from 0, in the order the model wants them, such as "
-            "“2, 0”. Empty: the colours, or all if the model takes as many.</qt>"
-        )
         self.positions.setToolTip(
             "<qt>Of files that hold several images (positions, scenes), segment each, with results "
             "of its own: NAME_p0, NAME_p1, … Otherwise the first is used.</qt>"
@@ -123,23 +131,22 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for text, line, pressed in (
             ("&Images", self.images, self._on_images),
-            ("&Results", self.output, self._on_output),
+            ("Res&ults", self.output, self._on_output),
         ):
             label = QLabel(text)
             label.setBuddy(line)
             form.addRow(label, _with_browse(line, pressed))
-        form.addRow("&Channels", self.channels)
+        form.addRow("Channels", self.channels)
+        form.addRow("", self.channels_of)
         form.addRow(self.positions)
+        self.form_layout = form
         checks = QVBoxLayout()
         checks.addWidget(QLabel("Labels (OME-TIFF), and:"))
         for box in self.save.values():
             checks.addWidget(box)
         form.addRow("Write", checks)
-        form.addRow("&If there are results", self.existing)
+        form.addRow("If there &are results", self.existing)
         form.addRow("From the tab", self.uses)
-        for label in (self.uses, self.said):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
         self.list.setAccessibleName("Files")
         self.list.setWordWrap(True)
         self.progress.setFormat("%v of %m")
@@ -157,16 +164,19 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         column.addWidget(self.said)
         column.addWidget(self.list, 1)
         column.addLayout(buttons)
+        name_fields(self)
         self.resize(520, 560)
 
     # --- what is typed ---------------------------------------------------------------------
 
     def form(self) -> FolderForm:
         """Return what is shown."""
+        self._look()
         return FolderForm(
             self.images.text(),
             self.output.text(),
-            self.channels.text(),
+            self._channels(),
+            self.channels.problem_for(self._choices().card),
             tuple(kind for kind, box in self.save.items() if box.isChecked() and box.isEnabled()),
             self.existing.currentIndex() == 1,
             self.positions.isChecked(),
@@ -176,16 +186,39 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         form = self.controller.folder_form
         self.images.setText(form.images)
         self.output.setText(form.output)
-        self.channels.setText(form.channels or self._choices().channels)
+        self.channels.set_chosen(form.channels)
+        self._look()
         for kind, box in self.save.items():
             box.setChecked(kind in form.save)
         self.existing.setCurrentIndex(int(form.replace))
         self.positions.setChecked(form.all_positions)
 
+    def _channels(self) -> tuple[int | str, ...] | None:
+        """Return the channels: by name if the images have names, for others of another order."""
+        numbers = self.channels.value()
+        return tuple(self.channels.titles()) if self._named and numbers is not None else numbers
+
+    def _look(self) -> None:
+        """List the channels of the first image in the folder."""
+        folder = self.images.text()
+        if folder == self._looked:
+            return
+        self._looked = folder
+        name, titles, self._named = channels_in(folder)
+        keys: list[Key] = [*titles] if self._named else [*range(len(titles))]
+        self.channels.set_image(keys, titles)
+        ticked = self._choices().channels  # for the image in the tab
+        if self.channels.chosen() is None and ticked and max(ticked) < len(keys):
+            self.channels.set_chosen([keys[number] for number in ticked])
+        self.channels_of.setText(f"As in {name}, the first image.")
+        for row in (self.channels, self.channels_of):
+            set_row_visible(self.form_layout, row, bool(titles))
+
     def _on_images(self) -> None:
         folder = self.ask_folder("Folder of the images", self.images.text())
         if folder:
             self.images.setText(folder)
+            self._look()
             if not self.output.text():
                 self.output.setText(str(Path(folder) / "results"))
 
@@ -222,6 +255,7 @@ class FolderDialog(QDialog):  # type: ignore[misc]
         self.start.setEnabled(not state.busy)
         self.stop.setEnabled(running and not state.cancelling)
         self.uses.setText(uses_text(self._choices()))
+        self.channels.set_card(self._choices().card)
         self.progress.setVisible(running)
         text = state.text
         if not running:
@@ -262,6 +296,9 @@ def uses_text(choices: Choices) -> str:
     labels = (
         f"{settings.result}, threshold {settings.threshold:g}, minimum size {settings.min_size}"
     )
+    if settings.link != "none" and settings.result == "instances":
+        through = CHOICES[settings.link]
+        labels += f", linked {through[0].lower()}{through[1:]}"
     return f"{name}; {size}; {labels}"
 
 

@@ -20,15 +20,16 @@ from ...engine.events import Downloaded, Event, Progress
 from ..jobs import heavy
 from ..jobs.host import Finish, JobHost
 from ..jobs.lifetime import owned_by
-from ..jobs.state import Kind, done_text, time_text
+from ..jobs.state import Kind, Note, done_text
 from ..jobs.worker import Outcome, Task, Work
-from ..layers import NOTE
+from ..layers import NOTE, layer_id
 from ..objects import saved_pieces_text
 from ..saving import Saved, image_sizes
 from ..watching import watch
 from ..writer import Shown, Target, Writer
 from .backend import Backend, FolderRequest, LargeRequest, Ran, Request, StoreChosen, Stored
 from .folder import FolderForm, FolderRun
+from .labelling import for_stack
 from .live import Live, Stores
 from .stored import FOUND, check_zarr, measure_of, store_of
 
@@ -78,6 +79,8 @@ class SegmentController(JobHost):
         """The label settings wanted now: those of the sliders."""
         self._model = ""
         """The model of the last run."""
+        self._found: Note | None = None
+        """The line that says what the last run found."""
         self._relabel: Task | None = None
         self._pending: tuple[Any, tuple[int, ...] | None] | None = None
         watch(self, viewer.layers.events.removed, self._on_removed)
@@ -96,12 +99,14 @@ class SegmentController(JobHost):
             self.shown = Shown(ran.segmentation, target, request.labelling)
             for text in self.writer.write(self._viewer(), self.shown, ran.maps):
                 self.note(text)
-            self.note(done_text(ran.segmentation, time.monotonic() - started))
+            self._tell_found(done_text(ran.segmentation, time.monotonic() - started))
             self.labels_wanted(self.labelling, request.model, settled=True)
 
         kind: Kind = "preview" if target.preview else "segment"
         if kind == "preview" or self._begin(kind):
-            self._start(kind, lambda: self.backend.segment(request), finish, f"SA2-Net: {kind}")
+            work = self.backend.segment
+            about = target.source
+            self._start(kind, lambda: work(request), finish, f"SA2-Net: {kind}", about)
             self._tell(target.texts)
 
     def _segment_large(self, request: Request, target: Target) -> None:
@@ -127,7 +132,8 @@ class SegmentController(JobHost):
             layer.metadata[NOTE][FOUND] = ran.result.text
             self._stored[ran.result.path] = ran
             self.shown = Shown(ran, target, request.labelling, layer)
-            self.note(f"Found {ran.result.text} in {time_text(time.monotonic() - started)}.")
+            seconds = time.monotonic() - started
+            self._tell_found(done_text(ran.result, seconds, linkable=False))
 
         def show_some(store: Path) -> Any:
             try:
@@ -141,13 +147,23 @@ class SegmentController(JobHost):
             folder,
             live.view.first,
             image_sizes(target.image),
-            target.image.names if target.image.stacked else (),
+            target.image.channel_names,
             frozenset(filter(None, map(store_of, viewer.layers))),
         )
         work = self.backend.segment_large
-        self._start("segment", lambda: work(large), finish, "SA2-Net: segment")
+        self._start("segment", lambda: work(large), finish, "SA2-Net: segment", target.source)
         self._live = live
         self._tell(target.texts)
+
+    def _tell_found(self, text: str) -> None:
+        """Say what was found, in place of what was said before of the same result."""
+        before = self._found
+        self._found = Note(text, "info", *self._about, beside=self.chosen)
+        if before in self.notes:
+            self.notes[self.notes.index(before)] = self._found
+        else:
+            self.notes.append(self._found)
+        self.changed.emit()
 
     def _tell(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -249,6 +265,8 @@ class SegmentController(JobHost):
         self.labelling = labelling
         if shown is None or shown.on_disk or running:
             return
+        stacked = [letter for letter, n in shown.segmentation.plane_lengths.items() if n > 1]
+        labelling = for_stack(labelling, "".join(stacked))
         idle = self._pending is None and self._relabel is None
         if settled and idle and labelling == shown.labelling:
             return
@@ -289,6 +307,8 @@ class SegmentController(JobHost):
         if index is None:
             shown.segmentation, shown.labelling = result, labelling
             texts = self.writer.write_labels(viewer, shown)
+            if self._found in self.notes:
+                self._tell_found(done_text(result))
         else:
             shown.labelling = None
             texts = self.writer.write_plane(viewer, shown, result, index)
@@ -310,10 +330,14 @@ class SegmentController(JobHost):
 
     # --- running ---------------------------------------------------------------------------
 
-    def _start(self, kind: Kind, work: Work, finish: Finish, description: str = "") -> None:
+    def _start(
+        self, kind: Kind, work: Work, finish: Finish, description: str = "", about: Any = None
+    ) -> None:
+        """Start a job; ``about`` is the layer of the image that it is about, if it is one."""
         if self.state.busy or self._closed:
             return
         self.notes = []
+        self._about = ("", "") if about is None else (layer_id(about), str(about.name))
         self._run(kind, work, finish, description)
 
     def _begin(self, kind: Kind) -> bool:

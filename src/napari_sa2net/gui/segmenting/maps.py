@@ -34,7 +34,11 @@ LARGE = 10**9
 MAP_LAYERS = {"probabilities": "probability", "stages": "stage", "attention": "attention"}
 """Maps that are several layers each, and the kind of one of these layers."""
 
-COLORMAPS = {"stage": "viridis", "attention": "magma", "disagreement": "inferno"}
+COLORMAPS = {"stage": "cyan", "attention": "magma", "disagreement": "inferno"}
+"""They begin with black, so that a map can be added to what lies below it."""
+
+OPACITY = 0.8
+"""Of the maps that lie under the labels, shared by those of several kinds."""
 
 
 def write_maps(
@@ -45,8 +49,12 @@ def write_maps(
     note: Note,
     classes: Sequence[ClassInfo] = (),
     preview: bool = False,
+    labels: Any = None,
 ) -> list[Written]:
     """Show maps as Image layers, directly above the image they were made from.
+
+    They are added to what lies below them. The disagreement lies above the labels, where it tells
+    which of them to look at.
 
     Parameters
     ----------
@@ -58,13 +66,17 @@ def write_maps(
         ``probabilities`` (K, ...), ``stages`` (4, ...), ``attention`` (4, ...) and
         ``disagreement`` (...), each over the axes of ``image`` without the channels; None and
         what is missing are left out. Stored as float16, not copied where they are already.
+    labels
+        The Labels layer of the same result, if it is there.
 
     Returns
     -------
     list of Written
-        One for each layer. Of new layers only the first is visible: they cover one another.
+        One for each layer. Of the new ones of each kind one is visible, as they cover each other;
+        a message says so.
     """
     active = viewer.layers.selection.active
+    below = [group for group in MAP_LAYERS if maps.get(group) is not None]
     written: list[Written] = []
     for kind, index, title, data, info in _maps(maps, classes):
         name = f"{image.name} {title}" + (" (preview)" if preview else note.place)
@@ -88,17 +100,67 @@ def write_maps(
                 name=name,
                 colormap=colormap,
                 contrast_limits=(0.0, 1.0),
-                blending="additive" if kind == "probability" else "translucent",
-                visible=not any(one.created for one in written),
+                blending="additive",
+                opacity=1.0 if kind == "disagreement" else OPACITY / max(1, len(below)),
+                visible=index == _first(kind, maps),
                 metadata={NOTE: mark},
                 **image.result_transform().kwargs(),
             )
-            viewer.layers.insert(_place(viewer, image), layer)
+            above = labels if kind == "disagreement" else None
+            viewer.layers.insert(_place(viewer, image, above), layer)
             claim(layer, mark)
-            written.append(Written(layer, created=True))
+            covered = any(one.created for one in written) and not layer.visible
+            written.append(Written(layer, created=True, covered=covered))
     if active is not None and active in viewer.layers:
         viewer.layers.selection.active = active
     return written
+
+
+def remove_others(
+    viewer: ViewerModel, image: LayerImage, written: Sequence[Written], mark: Mapping[str, Any]
+) -> str:
+    """Remove the maps of an earlier run that this one has not made again.
+
+    What a person copied or gave a name of their own stays.
+
+    Parameters
+    ----------
+    viewer, image
+        As in :func:`write_maps`.
+    written
+        The maps of this run.
+    mark
+        With the ``preview`` and the ``region`` of this run.
+
+    Returns
+    -------
+    str
+        Which are gone, for a person; empty if there were none.
+    """
+    kinds = (*MAP_LAYERS.values(), "disagreement")
+    here = [one.layer for one in written]
+    gone = [
+        layer
+        for kind in kinds
+        for layer in earlier(viewer, image, {**mark, "kind": kind}, Image, any_index=True)
+        if layer not in here and (note_of(layer) or {}).get("layer_name") == layer.name
+    ]
+    for layer in gone:
+        viewer.layers.remove(layer)
+    names = [f"“{layer.name}”" for layer in gone]
+    if len(names) > 3:
+        names = [*names[:2], f"{len(names) - 2} others"]
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+    are = "is" if len(gone) == 1 else "are"
+    return f"{listed} of the run before {are} gone: this one has not made them." if gone else ""
+
+
+def raise_above(viewer: ViewerModel, written: Sequence[Written], labels: Any) -> None:
+    """Bring the disagreement above new labels."""
+    for one in written:
+        place, top = viewer.layers.index(one.layer), viewer.layers.index(labels)
+        if (note_of(one.layer) or {}).get("kind") == "disagreement" and place < top:
+            viewer.layers.move(place, top + 1)
 
 
 def estimate_map_bytes(
@@ -160,8 +222,15 @@ def _maps(
         yield "disagreement", 0, "disagreement", maps["disagreement"], None
 
 
-def _place(viewer: ViewerModel, image: LayerImage) -> int:
-    """Return where a map goes in the list: above the source and its earlier maps."""
+def _first(kind: str, maps: Mapping[str, Any]) -> int:
+    """Return the number of the map of a kind that tells most; the background tells least."""
+    return int(kind == "probability" and len(maps["probabilities"]) > 1)
+
+
+def _place(viewer: ViewerModel, image: LayerImage, labels: Any = None) -> int:
+    """Return where a map goes in the list: above the labels, or the source and its maps."""
+    if labels is not None and labels in viewer.layers:
+        return int(viewer.layers.index(labels)) + 1
     place = len(viewer.layers)
     for position, layer in enumerate(viewer.layers):
         if note_of(layer) is None:

@@ -14,10 +14,7 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QGridLayout,
-    QInputDialog,
-    QLabel,
     QListWidget,
-    QMessageBox,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -26,14 +23,19 @@ from qtpy.QtWidgets import (
 )
 
 from ...engine.events import Progress
+from .. import asking
 from ..jobs.state import size_text
 from ..jobs.worker import Outcome, Task, describe_error
+from ..look import keep_style
+from ..wrapping import WrappedLabel
 
 MODEL_FILES = "Models (*.safetensors *.pth *.pt *.ckpt *.pkl *.zip);;All files (*)"
 """For a file dialog that asks for a model to import."""
 WHERE = {
     "bundled": "comes with the plugin",
     "downloaded": "downloaded",
+    "trained": "trained here",
+    "joined": "joined here",
     "imported": "imported",
     "remote": "must be downloaded",
 }
@@ -98,6 +100,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
     def __init__(self, controller: Any, parent: QWidget | None = None, name: str = "") -> None:
         super().__init__(parent)
         self.setWindowTitle("SA2-Net models")
+        keep_style(self)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.controller = controller
         self._entries: list[Any] = []
@@ -105,8 +108,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self._importing = False
         self._over = False
         self.list = QListWidget()
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = WrappedLabel(rich=True)
         self.about.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.about.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.rename = QPushButton("&Rename…")
@@ -114,9 +116,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
         self.export = QPushButton("&Export…")
         self.join = QPushButton("&Join…")
         self.import_file = QPushButton("&Import…")
-        self.said = QLabel()
-        self.said.setWordWrap(True)
-        self.said.setTextFormat(Qt.TextFormat.PlainText)
+        self.said = WrappedLabel()
         self._lay_out()
         self.list.itemSelectionChanged.connect(self._show)
         self.rename.clicked.connect(lambda _: self._on_rename())
@@ -142,9 +142,11 @@ class ModelManager(QDialog):  # type: ignore[misc]
             "of the SA2-Net authors.</qt>"
         )
         self.list.setAccessibleName("Models")
+        self.about.setAccessibleName("About the model")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         scroll = QScrollArea()
+        scroll.setAccessibleName("About the model")
         scroll.setWidget(self.about)
         scroll.setWidgetResizable(True)
         buttons = QVBoxLayout()
@@ -207,7 +209,7 @@ class ModelManager(QDialog):  # type: ignore[misc]
 
     def _show_buttons(self) -> None:
         entry = self.entry
-        own = entry is not None and entry.status == "imported"
+        own = entry is not None and entry.own
         self.rename.setEnabled(own)
         self.delete.setEnabled(own)
         here = entry is not None and entry.path is not None
@@ -324,16 +326,11 @@ class ModelManager(QDialog):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no; no is the default."""
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.question(
-            self, "SA2-Net", question, buttons.Yes | buttons.No, buttons.No
-        )
-        return bool(answer == buttons.Yes)
+        return asking.ask(self, question, default=asking.Button.No)
 
     def ask_text(self, title: str, label: str, text: str) -> str:
         """Ask for a line of text; empty if the person gave up."""
-        answer, agreed = QInputDialog.getText(self, title, label, text=text)
-        return str(answer).strip() if agreed else ""
+        return asking.ask_text(self, title, label, text)
 
     def ask_path(self, name: str) -> Path | None:
         """Ask where to save a model."""

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...engine.segmentation import SegmentOptions
-from ..forms import field_help
+from ..forms import field_help, small_combo
 from ..jobs.state import size_text
 from ..wrapping import WrappedLabel
 from .model_manager import WHERE, ManageButton
@@ -95,7 +95,7 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         self.combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.combo.setMinimumContentsLength(12)
+        self.combo.setMinimumContentsLength(8)
         self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.combo.setToolTip("The trained network to use.")
         self.about = WrappedLabel(rich=True)
@@ -106,17 +106,15 @@ class ModelPanel(QWidget):  # type: ignore[misc]
             "<qt>Add a model from a file: one downloaded elsewhere, one you fine-tuned, or a "
             "checkpoint of the SA2-Net authors.</qt>"
         )
-        self.device = QComboBox()
-        for name, text in DEVICES.items():
-            self.device.addItem(text, name)
-        self.device.setToolTip(
+        self.device = small_combo(
             "<qt>Where the network runs. Automatic takes an NVIDIA GPU, else an Apple GPU, else "
             "the processor.</qt>"
         )
+        for name, text in DEVICES.items():
+            self.device.addItem(text, name)
         self.flips = QCheckBox("Average over mirror images")
         self.flips.setToolTip(f"<qt>{field_help(SegmentOptions)['flips']}</qt>")
-        self.chosen = QLabel()
-        self.chosen.setWordWrap(True)
+        self.chosen = WrappedLabel()
         buttons = QHBoxLayout()
         buttons.addWidget(self.download_button)
         buttons.addWidget(self.import_button)
@@ -151,6 +149,11 @@ class ModelPanel(QWidget):  # type: ignore[misc]
         """The model chosen (a ModelEntry), or None."""
         row = self.combo.currentIndex()
         return self._entries[row] if 0 <= row < len(self._entries) else None
+
+    @property
+    def card(self) -> Any:
+        """Its card, or None."""
+        return None if self.entry is None else self.entry.card
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from ..notes import (
     make_note,
 )
 from .edits import is_edited, remember, set_data, set_plane
-from .maps import describe_bytes, estimate_map_bytes, too_large, write_maps
+from .maps import describe_bytes, estimate_map_bytes, remove_others, too_large, write_maps
 from .work import work_on
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "estimate_map_bytes",
     "is_edited",
     "left_alone",
+    "remove_others",
     "too_large",
     "write_labels",
     "write_maps",
@@ -75,7 +76,7 @@ def write_labels(
     classes
         Of the model, background first.
     features
-        Columns ``index, class, area``. For classes without a table, their names.
+        Columns ``index, class, area``; the names of the classes are added.
     preview
         Whether this is a preview: it has a layer of its own.
 
@@ -88,7 +89,7 @@ def write_labels(
     data = np.array(image.expand(labels))
     letters = image.layer_axes
     sides = (letters.index("Y"), letters.index("X"))
-    table = _table(features, classes, result)
+    table = class_table(features, classes, result)
     colormap = (
         colours.class_colormap(classes)
         if result == "classes" and classes
@@ -171,18 +172,19 @@ def left_alone(layer: Any) -> str:
     return f"You have edited “{layer.name}”: the new labels go to a layer of their own."
 
 
-def _table(
+def class_table(
     features: Mapping[str, Any] | None, classes: Sequence[ClassInfo], result: str
 ) -> dict[str, Any]:
-    """Return the features table of a Labels layer; ``index`` is what the status bar goes by."""
-    if features is not None:
-        columns = {name: np.asarray(column) for name, column in features.items()}
-        kinds = columns.get("class", np.zeros(0))
-        if classes and kinds.dtype.kind in "iu":
-            names = [classes[kind].name if kind < len(classes) else "" for kind in kinds.tolist()]
-            columns["class_name"] = np.array(names, dtype=object)
-        return columns
-    if result == "classes":
-        names = [info.name for info in classes]
-        return {"index": np.arange(len(names)), "class": np.array(names, dtype=object)}
-    return {"index": np.zeros(0, dtype=int)}
+    """Return the features table of a Labels layer; ``index`` is what the status bar goes by.
+
+    As long as nobody has counted, classes have all a row.
+    """
+    columns = {name: np.asarray(column) for name, column in (features or {}).items()}
+    if features is None and result == "classes":
+        numbers = [n for n, info in enumerate(classes) if n and not info.derived]
+        columns = {"index": np.array(numbers, int), "class": np.array(numbers, int)}
+    kinds = columns.get("class", np.zeros(0))
+    if classes and kinds.dtype.kind in "iu":
+        names = [classes[kind].name if kind < len(classes) else "" for kind in kinds.tolist()]
+        columns["class_name"] = np.array(names, dtype=object)
+    return columns or {"index": np.zeros(0, dtype=int)}

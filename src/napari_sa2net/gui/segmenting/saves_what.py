@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...engine.errors import InputError
+from ...engine.found import count_text
 from .. import classes
-from ..jobs.state import count_text
 from ..object_watch import ObjectWatch
 from ..wrapping import WrappedLabel
 from .stored import found_in, store_of

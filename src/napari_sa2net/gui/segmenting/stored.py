@@ -30,6 +30,7 @@ from ..layers import NOTE, LayerImage, note_of
 from ..notes import Note, Written, claim, earlier, make_note
 from ..saving import MEASURES_FILTER
 from .maps import describe_bytes
+from .results import class_table
 from .work import work_on
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def show_store(
         multiscale=True,
         name=name,
         colormap=colormap,
+        features=class_table(None, classes, result),
         metadata={NOTE: mark},
         **image.result_transform().kwargs(),
     )

@@ -124,11 +124,11 @@ class WherePanel(QWidget):  # type: ignore[misc]
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         for box in (self.combo, self.shapes):
-            box.setMinimumContentsLength(12)
+            box.setMinimumContentsLength(8)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.form = QFormLayout(self)
         self.form.setContentsMargins(0, 0, 0, 0)
-        self.form.addRow("&Where", self.combo)
+        self.form.addRow("Wh&ere", self.combo)
         self.form.addRow("Shapes", self.shapes)
         self.combo.currentIndexChanged.connect(self._on_kind)
         self._named: set[int] = set()

@@ -13,14 +13,13 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
-from ...engine.errors import SA2NetError
-from .. import large, saving
+from ...engine.errors import InputError, SA2NetError
+from .. import asking, large, saving
 from ..forms import group, tab_page
 from ..image_panel import ImagePanel
 from ..jobs.progress_bar import JobProgress
@@ -28,12 +27,12 @@ from ..jobs.worker import describe_error
 from ..messages import MessageArea
 from ..object_watch import objects_of
 from ..objects_panel import ObjectsPanel
-from ..resolve import Choices, is_stack, own_labelling, resolve
+from ..resolve import Choices, is_stack, own_labelling, resolve, stacked_axes
 from ..scale_field import ScaleField
 from ..watching import watch
 from ..writer import Target
 from . import results
-from .acts_on import ActsOn
+from .acts_on import ActsOn, Legend
 from .folder_dialog import FolderButton
 from .job import CANCELLED, SegmentController
 from .labelling import LabellingForm
@@ -100,15 +99,16 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.too_large = QLabel(large.ONLY_LABELS)
         objects = objects_of(viewer)
         self.acts_on = ActsOn(objects)
+        self.legend = Legend(viewer)
         self.saves = SavesWhat(objects, self._to_save)
         self.objects = ObjectsPanel(
             viewer, objects, lambda: controller.writer.at_hand(viewer, self.image.layer)
         )
         self.labelling = LabellingForm()
         self.preview = QPushButton("P&review")
-        self.segment = QPushButton("&Segment")
-        self.cancel = QPushButton("&Cancel")
-        self.save = QPushButton("Save result…")
+        self.segment = QPushButton("Se&gment")
+        self.cancel = QPushButton("Ca&ncel")
+        self.save = QPushButton("Save res&ult…")
         self.folder = FolderButton(controller, self.choices, self._model_is_here, self.chosen)
         self.progress = JobProgress()
         self.messages = MessageArea()
@@ -136,10 +136,11 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             "are always made for all planes.</qt>"
         )
         scroll = tab_page(
+            "Segment",
             group("Image", self.image, self.where),
             group("Model", self.model),
             self._extras(),
-            group("Labels", self.acts_on, self.labelling),
+            group("Labels", self.acts_on, self.legend, self.labelling),
         )
         self.page = scroll.widget()
         buttons = QHBoxLayout()
@@ -172,7 +173,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
         self.where.changed.connect(self._on_place)
-        self.scale.failed.connect(lambda text: self.controller.note(text, "error"))
+        self.scale.failed.connect(lambda text: self.controller.fail(InputError(text)))
         self.scale.changed.connect(self._on_scale)
         self.model.changed.connect(self._on_model)
         self.model.download.connect(self._on_download)
@@ -198,8 +199,9 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
             layer=self.image.layer,
             image=image and scale.on(image),
             problem=self.image.problem,
-            card=self.model.entry.card if self.model.entry is not None else None,
-            channels=self.image.channels.text(),
+            card=self.model.card,
+            channels=self.image.channels.value(),
+            channels_problem=self.image.channels.problem_for(self.model.card),
             diameter=scale.diameter,
             pixel_size=scale.pixel_size,
             device=self.model.device_name(),
@@ -219,8 +221,6 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         if not form:
             return
         self.image.choose(form["layer"])
-        if self.image.layer == form["layer"]:
-            self.image.correct(form["axes"], form["channels"])
         self.model.device.setCurrentIndex(self.model.device.findData(form["device"]))
         for name, box in self.keep.items():
             box.setChecked(name in form["keep"])
@@ -234,8 +234,6 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.controller.form = {
             "model": choices.card.name if choices.card is not None else "",
             "layer": choices.layer,
-            "axes": self.image.axes.text(),
-            "channels": choices.channels,
             "device": choices.device,
             "keep": choices.keep,
             "all_planes": choices.all_planes,
@@ -250,10 +248,11 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self._remember()
 
     def _on_image(self) -> None:
+        self.controller.choose_image(self.image.layer)
         image = self.image.image
         axes = image.axes if image is not None else ""
         pixel_size = image.pixel_size if image is not None else None
-        self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        self.scale.set_image(self.image.chosen_first(), axes, pixel_size)
         self._on_place()
 
         self.objects.refresh()
@@ -277,6 +276,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         entry, shown = self.model.entry, self.controller.shown
         if entry is not None:
             self.scale.set_card(entry.card)
+            self.image.channels.set_card(entry.card)
             # Of the model whose labels are shown, those that made them, as they act on them.
             ours = shown is not None and shown.model == entry.card.name and shown.labelling
             self.labelling.begin(own_labelling(self._viewer, self.choices()), ours or None)
@@ -327,8 +327,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
-        answer = QMessageBox.question(self, "SA2-Net", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        return asking.ask(self, question)
 
     def _on_download(self) -> None:
         entry = self.model.entry
@@ -369,7 +368,7 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.chosen.emit()
         try:
             model = self.model.name
-            self.controller.labels_wanted(self.labelling.value(), model, settled=settled)
+            self.controller.labels_wanted(self.labelling.wanted(), model, settled=settled)
         except Exception as error:
             self.controller.note(describe_error(error), "error")
 
@@ -392,13 +391,15 @@ class SegmentWidget(QWidget):  # type: ignore[misc]
         self.too_large.setVisible(too_large)
         for box in (*self.keep.values(), self.all_planes):
             box.setEnabled(not too_large)
-        self.messages.show_notes(self.controller.notes)
+        self.messages.show_notes(self.controller.told())
         shown = self.controller.shown
         present = shown is not None and shown.layer in self._viewer.layers
         self.acts_on.show_result(shown, present, self.model.name)
         self.saves.refresh()
+        self.legend.show_result(None if shown is None or not present else shown.layer)
         self._refresh_labelling()
 
     def _refresh_labelling(self) -> None:
         image = self.image.image
-        self.labelling.show_usable(image.axes if image is not None else "", stack=is_stack(image))
+        # Without an image they are the settings of a folder, of which nothing is known.
+        self.labelling.show_usable("ZT" if self.image.layer is None else stacked_axes(image))

@@ -73,12 +73,12 @@ class TrainController(JobHost):
 
     ``changed`` is emitted whenever :attr:`state`, :attr:`notes` or :attr:`result` change,
     ``progressed`` when :attr:`history` does, ``offers_changed`` when there may be another
-    list of trainings to go on with, and ``suggested`` with the model to start from.
+    list of trainings to go on with, and ``suggested`` with a ``Suggestion`` of the engine.
     """
 
     progressed = Signal()
     offers_changed = Signal()
-    suggested = Signal(str)
+    suggested = Signal(object)
 
     def __init__(self, viewer: Any, segment: SegmentController, backend: Any = None) -> None:
         super().__init__(viewer, "train")
@@ -231,7 +231,7 @@ class TrainController(JobHost):
         def shown(suggestion: Any) -> None:
             self.note(suggestion.text, "info" if suggestion.known else "warning")
             if suggestion.known:
-                self.suggested.emit(suggestion.best.name)
+                self.suggested.emit(suggestion)
 
         self.notes = []
         self._read("rank", rank)

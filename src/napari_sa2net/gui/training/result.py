@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -16,6 +15,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from ..wrapping import WrappedLabel
 
 VERDICTS = {
     "better": ("The new model is better.", "#4caf50"),
@@ -37,8 +38,8 @@ def classes_text(comparison: Any) -> str:
     lines = []
     for name, (before, after) in table.items() if len(table) > 1 else ():
         start = "–" if before is None else f"{before:.2f}"
-        lines.append(f"{html.escape(str(name))}: {start} → {after:.2f}")
-    return "<br>".join(lines)
+        lines.append(f"{name}: {start} → {after:.2f}")
+    return "\n".join(lines)
 
 
 class ResultPanel(QWidget):  # type: ignore[misc]
@@ -61,9 +62,8 @@ class ResultPanel(QWidget):  # type: ignore[misc]
         self.names = (QLabel("Start model"), QLabel("New model"))
         self.values = (QLabel(), QLabel())
         self.bars = (QProgressBar(), QProgressBar())
-        self.text, self.classes = QLabel(), QLabel()
-        for label in (self.verdict, self.text, self.classes):
-            label.setWordWrap(True)
+        self.verdict.setWordWrap(True)
+        self.text, self.classes = WrappedLabel(), WrappedLabel()
         self.name = QLineEdit()
         self.name.setAccessibleName("Name of the new model")
         self.name.setToolTip("Under this name the new model is in the list of models.")
@@ -141,7 +141,7 @@ class ResultPanel(QWidget):  # type: ignore[misc]
             self.values[place].setText(f"Dice <b>{value:.3f}</b>" if known else "–")
         for label, text in (
             (self.classes, classes_text(comparison)),
-            (self.text, html.escape(comparison.text)),
+            (self.text, comparison.text),
         ):
             label.setText(text)
             label.setVisible(bool(text))

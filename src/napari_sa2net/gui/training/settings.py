@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QToolButton, QVBoxLayout, QWidget
 
-from ..forms import DataclassForm
+from ..forms import DataclassForm, small_combo
 from ..jobs.state import time_text
 from ..segmenting.model_panel import DEVICES
 from ..wrapping import WrappedLabel
@@ -83,10 +83,9 @@ class SettingsPanel(QWidget):  # type: ignore[misc]
         super().__init__()
         self.summary = WrappedLabel()
         self.form = DataclassForm(default, labels_of(default))
-        self.device = QComboBox()
+        self.device = small_combo("Where the network learns. A GPU is many times faster.")
         for name, text in DEVICES.items():
             self.device.addItem(text, name)
-        self.device.setToolTip("Where the network learns. A GPU is many times faster.")
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 0, 0)

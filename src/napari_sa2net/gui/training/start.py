@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +24,8 @@ from qtpy.QtWidgets import (
 
 from ...engine.cards import BOUNDARY, ClassInfo, ModelCard, check_trainable, default_classes
 from ...engine.errors import InputError
-from ..annotating.pairs_panel import small_combo
+from ...engine.registry import free_name
+from ..forms import small_combo
 from ..segmenting.model_manager import ManageButton
 from ..segmenting.model_panel import worth_and_licence
 from ..wrapping import WrappedLabel
@@ -34,6 +37,10 @@ SCRATCH_CARD = ModelCard(
     classes=(*default_classes(2), BOUNDARY),
 )
 """What a network from scratch is for, until the person says otherwise."""
+
+
+UNTELLING = re.compile(r"(thing|object|foreground|class \d+)s?", re.IGNORECASE)
+"""Names of classes that tell nothing of what a model is for."""
 
 
 class ClassRow(QWidget):  # type: ignore[misc]
@@ -60,6 +67,8 @@ class ClassRow(QWidget):  # type: ignore[misc]
         row.addWidget(self.name, 1)
         row.addWidget(self.remove)
         self._show()
+        self._name()
+        self.name.textChanged.connect(lambda _: self._name())
         self.color.clicked.connect(lambda _: self._choose())
         self.name.editingFinished.connect(self.changed)
         self.remove.clicked.connect(lambda _: self.removed.emit(self))
@@ -74,6 +83,11 @@ class ClassRow(QWidget):  # type: ignore[misc]
         self._show()
         self.changed.emit()
 
+    def _name(self) -> None:
+        name = self.name.text()
+        self.color.setAccessibleName(f"Colour of {name}")
+        self.remove.setAccessibleName(f"Remove {name}")
+
     def _choose(self) -> None:
         color = QColorDialog.getColor(QColor(self._color), self, "Colour of the class")
         if color.isValid():
@@ -87,18 +101,28 @@ class ClassRow(QWidget):  # type: ignore[misc]
 class StartPanel(QWidget):  # type: ignore[misc]
     """Chooses what to start from, and which classes there are; ``changed`` when they do.
 
-    ``button`` asks for a suggestion, which :meth:`take` chooses.
+    ``button`` asks for a suggestion, which :meth:`take` chooses; ``used`` carries the name of a
+    model that needs no training.
+
+    What a person named stays: classes that were defined, or in whose names something is painted,
+    keep these names under another model.
 
     Parameters
     ----------
     controller
         The viewer's SegmentController; with it there is a button that opens the window "Models".
+    painted
+        Returns whether something is painted.
     """
 
     changed = Signal()
+    used = Signal(str)
 
-    def __init__(self, controller: Any = None) -> None:
+    def __init__(self, controller: Any = None, painted: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
+        self._painted = painted
+        self._before = (SCRATCH_CARD.classes, SCRATCH_CARD.classes)
+        """The classes of the model chosen last, and those that were painted for it."""
         self._entries: list[Any] = []
         self.combo = small_combo(
             "<qt>The model to start from. Take one made for images like yours; what it knows is "
@@ -109,6 +133,12 @@ class StartPanel(QWidget):  # type: ignore[misc]
             "<qt>Tries every model that is here on what you painted, and chooses the one that "
             "tells it apart best. It takes a few seconds for each model.</qt>"
         )
+        self.as_is = QPushButton("Use it as it is")
+        self.as_is.setToolTip(
+            "<qt>It tells apart what you painted already: take it in the tab Segment, without "
+            "training.</qt>"
+        )
+        self.as_is.hide()
         self.about = WrappedLabel(rich=True)
         self.define = QCheckBox("Define other classes")
         self.define.setToolTip(
@@ -121,7 +151,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(2)
         self.add = QPushButton("Add a class")
-        self.split = QCheckBox("Touching objects are to be told apart")
+        self.split = QCheckBox("Tell touching objects apart")
         self.split.setToolTip(
             "<qt>The model then learns the boundaries between objects too. You never paint "
             "them: they are made from full masks of single objects.</qt>"
@@ -141,12 +171,14 @@ class StartPanel(QWidget):  # type: ignore[misc]
             choice.addWidget(self.manage_button)
         form.addRow("Start from", choice)
         form.addRow("", self.button)
+        form.addRow("", self.as_is)
         form.addRow(self.about)
         form.addRow(self.define)
         form.addRow(self.editor)
         self.editor.hide()
         self.combo.currentIndexChanged.connect(self._on_model)
         self.define.toggled.connect(self._on_define)
+        self.as_is.clicked.connect(lambda _: self.used.emit(self.model or ""))
         self.add.clicked.connect(lambda _: self._add_class())
         self.split.toggled.connect(lambda _: self._changed())
 
@@ -187,6 +219,14 @@ class StartPanel(QWidget):  # type: ignore[misc]
                 "Two classes have the same name (“boundary” is taken too): give each its own."
             )
         return (*infos, BOUNDARY) if self.split.isChecked() else tuple(infos)
+
+    def new_name(self, image: str) -> str:
+        """Propose a name for the new model, free and a file's: its classes, and the image."""
+        names = [info.name for info in _painted(self.card().classes)[1:]]
+        telling = [name for name in names if not UNTELLING.fullmatch(name)]
+        taken = {entry.card.name.lower() for entry in self._entries}
+        # Nobody reads a longer one in a list.
+        return free_name(f"{' '.join(telling)[:40]} {image[:40]}", taken)
 
     def card(self) -> ModelCard:
         """Return the card that the paintings are for: of the model, with the classes chosen."""
@@ -231,17 +271,10 @@ class StartPanel(QWidget):  # type: ignore[misc]
         if name is None or name in names:
             self.combo.setCurrentIndex(len(names) if name is None else names.index(name))
 
-    def take(self, name: str) -> None:
-        """Choose the model called ``name``, with classes that fit what is painted already.
-
-        These are the model's own, unless a person has defined others or it has too few.
-        """
-        before, defined = self.card().classes, self.define.isChecked()
-        if name == self.model:
-            return
+    def take(self, name: str, *, as_is: bool = False) -> None:
+        """Choose the model called ``name``; ``as_is``: offer it without training too."""
         self.choose(name)
-        if defined or _painted(before) > _painted(self.card().classes):
-            self.set_classes(before)
+        self.as_is.setVisible(as_is)
 
     def set_classes(self, classes: tuple[ClassInfo, ...]) -> None:
         """Define these classes."""
@@ -249,14 +282,33 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self.define.setChecked(True)
 
     def _on_model(self, _: int = 0) -> None:
-        if self.define.isChecked():
-            self.define.setChecked(False)
+        kept = self._kept()
+        self.as_is.hide()
+        self.define.blockSignals(True)
+        self.define.setChecked(kept is not None)
+        self.define.blockSignals(False)
+        self._list(kept or ())
+        self.editor.setVisible(kept is not None)
         self._changed()
+
+    def _own(self) -> tuple[ClassInfo, ...]:
+        """Return the classes of the model chosen."""
+        return (SCRATCH_CARD if self.entry is None else self.entry.card).classes
+
+    def _kept(self) -> tuple[ClassInfo, ...] | None:
+        """Return the classes that a person named before another model was chosen, if any."""
+        own, (of_model, named) = self._own(), self._before
+        defined = self.define.isChecked() and named != of_model
+        if not defined and not self._painted():
+            return None
+        if not defined:  # whether objects come apart is the new model's own
+            named = (*_painted(named), *(info for info in own if info.derived))
+        same = [info.name for info in named] == [info.name for info in own]
+        return None if named == own or (same and not defined) else named
 
     def _on_define(self, on: bool) -> None:
         if on and not self.rows:
-            card = SCRATCH_CARD if self.entry is None else self.entry.card
-            self._list(card.classes)
+            self._list(self._own())
         if not on:
             self._list(())
         self.editor.setVisible(on)
@@ -295,6 +347,7 @@ class StartPanel(QWidget):  # type: ignore[misc]
 
     def _changed(self) -> None:
         card = self.card()
+        self._before = (self._own(), card.classes)
         names = ", ".join(info.name for info in card.classes if not info.derived)
         start = "It learns only from your painting. " if self.entry is None else ""
         try:
@@ -307,5 +360,5 @@ class StartPanel(QWidget):  # type: ignore[misc]
         self.changed.emit()
 
 
-def _painted(classes: tuple[ClassInfo, ...]) -> int:
-    return sum(not info.derived for info in classes)
+def _painted(classes: tuple[ClassInfo, ...]) -> tuple[ClassInfo, ...]:
+    return tuple(info for info in classes if not info.derived)

@@ -38,7 +38,6 @@ class WhereNextPanel(QWidget):  # type: ignore[misc]
     def ask(
         self,
         entry: Any,
-        channels: tuple[int, ...] | None,
         scale: Scale,
         device: str,
         go: Callable[[Query], None],
@@ -50,6 +49,10 @@ class WhereNextPanel(QWidget):  # type: ignore[misc]
             scratch = "A new network cannot be asked: choose a model under “Start from” first."
             self.failed.emit(InputError(nothing if image is None else scratch))
             return
+        problem = self._image.channels.problem_for(entry.card)
+        if problem:
+            self.failed.emit(InputError(problem))
+            return
         sources = self._image.layers()
         go(
             Query(
@@ -57,7 +60,7 @@ class WhereNextPanel(QWidget):  # type: ignore[misc]
                 image=scale.on(image),
                 annotations=[p.painting for p in self._pairs.pairs if p.sources == sources],
                 card=entry.card,
-                channels=None if image.rgb else channels,
+                channels=self._image.channels.value(),
                 diameter=scale.diameter,
                 device=device,
             )

@@ -5,29 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
-    QMessageBox,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from ...engine.errors import InputError
+from .. import asking
 from ..annotating.pairs_panel import PairsPanel
 from ..annotating.panel import AnnotatePanel
 from ..forms import group, tab_page
-from ..image_panel import ImagePanel, parse_channels
+from ..image_panel import ImagePanel
+from ..image_values import image_values_of
 from ..jobs.progress_bar import JobProgress
 from ..keeping import KeptPanel, keeper_of
 from ..messages import MessageArea
 from ..object_watch import objects_of
 from ..objects_panel import ObjectsPanel
-from ..scale_field import ScaleField, object_size_of
+from ..scale_field import ScaleField
 from ..segmenting.model_panel import download_question
+from ..wrapping import WrappedLabel
 from .backend import Plan
 from .chosen import Chosen
 from .job import STOPPABLE, TrainController
@@ -49,7 +51,7 @@ MODEL_FILES = "Models (*.safetensors)"
 
 
 class TrainWidget(QWidget):  # type: ignore[misc]
-    """Corrects and fine-tunes.
+    """Corrects and fine-tunes. ``used`` carries an image layer to be segmented without training.
 
     Parameters
     ----------
@@ -59,16 +61,18 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         Runs the trainings of that viewer.
     """
 
+    used = Signal(object)
+
     def __init__(self, viewer: Any, controller: TrainController) -> None:
         super().__init__()
         self._viewer = viewer
         self.controller = controller
-        self.image = ImagePanel(viewer)
+        self.image = ImagePanel(viewer, any_channels=True)
         self.image.combo.setToolTip("The image to paint on. It follows the layer you select.")
         self.scale = ScaleField(viewer)
         self.scale.add_to(self.image.form)
-        self.chosen = Chosen(self.image, object_size_of(viewer), controller.pairs)
-        self.start = StartPanel(controller.segment)
+        self.chosen = Chosen(self.image, image_values_of(viewer), controller.pairs)
+        self.start = StartPanel(controller.segment, controller.pairs.painted)
         self.annotate = AnnotatePanel(
             viewer,
             self.image,
@@ -86,7 +90,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.where = WhereNextPanel(self.image, controller.pairs)
         self.settings = SettingsPanel(controller.backend.settings())
         self.preview = QCheckBox("Show what it sees as it learns")
-        self.device = QLabel()
+        self.device = WrappedLabel()
         self.plot = LearningPlot()
         self.result = ResultPanel()
         self.keeper = keeper_of(viewer)
@@ -96,9 +100,9 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             "Discard",
             ("Go on where it was. It needs no images for that.", "Forget it for good."),
         )
-        self.train = QPushButton("&Fine-tune")
-        self.pause = QPushButton("P&ause")
-        self.stop = QPushButton("S&top")
+        self.train = QPushButton("Fi&ne-tune")
+        self.pause = QPushButton("Pa&use")
+        self.stop = QPushButton("St&op")
         self.progress = JobProgress()
         self.messages = MessageArea()
         self._scrolling = QTimer(self)
@@ -125,6 +129,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         )
         self.outcome = group("5 · Better or worse?", self.plot, self.result)
         self.scroll = tab_page(
+            "Correct and fine-tune",
             self.kept,
             self.trainings,
             group("Image and model", self.image, self.start),
@@ -141,7 +146,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.scroll, 1)
         layout.addLayout(buttons)
-        self.device.setWordWrap(True)
         layout.addWidget(self.progress)
         layout.addWidget(self.messages)
 
@@ -150,7 +154,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.image.changed.connect(self._on_image)
         self.start.changed.connect(self._on_start)
         self.start.button.clicked.connect(lambda _: self._on_suggest())
-        self.scale.failed.connect(lambda text: controller.note(text, "error"))
+        self.scale.failed.connect(lambda text: controller.fail(InputError(text)))
         self.scale.changed.connect(self.chosen.follow)
         self.scale.changed.connect(self._look)
         self.annotate.made.connect(self.chosen.take)
@@ -174,7 +178,8 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.trainings.refused.connect(self._on_discard)
         # Bound methods of a QObject: Qt disconnects them when this widget goes.
         controller.changed.connect(self._refresh)
-        controller.suggested.connect(self.start.take)
+        controller.suggested.connect(self._on_suggested)
+        self.start.used.connect(self._on_used)
         controller.progressed.connect(self._show_progress)
         controller.offers_changed.connect(self._list_offers)
         controller.segment.models_changed.connect(self._list_models)
@@ -189,8 +194,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         if not form:
             return
         self.image.choose(form["layer"])
-        if self.image.layer == form["layer"]:
-            self.image.correct(form["axes"], form["channels"])
         self.start.choose(form["model"])
         if form["classes"] is not None:
             self.start.set_classes(form["classes"])
@@ -204,8 +207,6 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             classes = None
         self.controller.form = {
             "layer": self.image.layer,
-            "axes": self.image.axes.text(),
-            "channels": self.image.channels.text(),
             "model": self.start.model,
             "classes": classes,
             "settings": self.settings.value(),
@@ -223,28 +224,24 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self._show_progress()
 
     def _on_image(self) -> None:
+        self.controller.choose_image(self.image.layer)
         self.chosen.follow()
         image = self.image.image
         axes = image.axes if image is not None else ""
         pixel_size = image.pixel_size if image is not None else None
-        self.scale.set_layer(self.image.layer if image is not None else None, axes, pixel_size)
+        self.scale.set_image(self.image.chosen_first(), axes, pixel_size)
         self.annotate.offer_classes()
         self.objects.refresh()
         self._look()
 
     def _on_start(self) -> None:
         self.scale.set_card(self.start.card())
+        self.image.channels.set_card(self.start.card())
         self.controller.pairs.set_card(self.start.card())
         self.annotate.colour()
         self.pairs.refresh()
         self._look()
         self._summarise()
-
-    def _channels(self) -> tuple[int, ...] | None:
-        try:
-            return parse_channels(self.image.channels.text())
-        except ValueError:  # still being typed
-            return None
 
     def _look(self) -> None:
         """Tell the preview which image to look at."""
@@ -259,7 +256,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         elif image.pixel_size is not None and card.pixel_size is not None:
             zoom = image.pixel_size / card.pixel_size
         self.controller.preview.show_image(
-            Shown(self.image.layer, image, self._channels(), scale.diameter, zoom)
+            Shown(self.image.layer, image, self.image.channels.value(), scale.diameter, zoom)
         )
 
     def _list_models(self, name: str = "") -> None:
@@ -292,13 +289,20 @@ class TrainWidget(QWidget):  # type: ignore[misc]
     def _on_suggest(self) -> None:
         self.controller.suggest(self.settings.device_name())
 
+    def _on_suggested(self, suggestion: Any) -> None:
+        self.start.take(suggestion.best.name, as_is=suggestion.enough)
+
+    def _on_used(self, name: str) -> None:
+        """Choose a model everywhere, and go to where it can be run as it is."""
+        self.controller.segment.models_changed.emit(name)
+        self.used.emit(self.image.layer)
+
     def _on_where(self) -> None:
         entry = self.start.entry
         if not self._is_here(entry, "show the next place"):
             return
         self.where.ask(
             entry,
-            self._channels(),
             self.scale.value(),
             self.settings.device_name(),
             self.controller.where_next,
@@ -313,7 +317,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
             plan = Plan(
                 model=self.start.model,
                 settings=self.settings.value(),
-                name=str(wanted[0].sources[0].name),
+                name=self.start.new_name(str(wanted[0].sources[0].name)),
                 classes=self.start.classes(),
                 device=self.settings.device_name(),
             )
@@ -332,8 +336,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
 
     def ask(self, question: str) -> bool:
         """Ask a person yes or no."""
-        answer = QMessageBox.question(self, "SA2-Net", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        return asking.ask(self, question)
 
     def _on_preview(self, on: bool) -> None:
         self.controller.preview.on = on
@@ -361,7 +364,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.start.button.setEnabled(not state.busy)
         self.pause.setEnabled(training and state.total > 1 and not state.cancelling)
         self.pause.setChecked(state.paused)
-        self.pause.setText("Resume" if state.paused else "P&ause")
+        self.pause.setText("Res&ume" if state.paused else "Pa&use")
         self.stop.setEnabled(state.kind in STOPPABLE and not state.cancelling)
         verb = "Paused" if state.paused else VERBS.get(state.kind, "")
         self.progress.show_state(state, verb)
@@ -373,7 +376,7 @@ class TrainWidget(QWidget):  # type: ignore[misc]
         self.result.show_result(result, busy=state.busy)
         if arrived:
             self._show_outcome()
-        self.messages.show_notes(self.controller.notes)
+        self.messages.show_notes(self.controller.told())
 
     def _show_progress(self) -> None:
         if not self.isVisible():
