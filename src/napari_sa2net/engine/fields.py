@@ -53,7 +53,8 @@ def check_fields(instance: Any, error: type[SA2NetError] = InputError, where: st
         Or another ``error``, if a field does not fit. The message begins with ``where`` and says
         the field, its value and what is allowed.
     """
-    for name, check in _checks_of_fields(type(instance)).items():
+    kind: Any = type(instance)
+    for name, check in _checks_of_fields(kind).items():
         object.__setattr__(instance, name, check(getattr(instance, name), error, where))
 
 
@@ -182,14 +183,15 @@ def _schema(hint: Any, limits: Mapping[str, Any]) -> Any:
         return Annotated[dict[str, Any], AfterValidator(_json)]
     if origin in (dict, collections.abc.Mapping):
         return dict[str, _schema(args[1], limits)]  # type: ignore[misc]
+    instance: Any = InstanceOf
     own = isinstance(hint, type) and hint not in (Any, type(None))
-    return InstanceOf[hint] if own else hint
+    return instance[hint] if own else hint
 
 
 def _number(hint: Any, limits: Mapping[str, Any]) -> Any:
     from pydantic import BeforeValidator, Field, WrapValidator
 
-    ends = {"gt": limits.get("above"), "lt": limits.get("below")}
+    ends: dict[str, Any] = {"gt": limits.get("above"), "lt": limits.get("below")}
     ends |= {"ge": hint(limits.get("min", -LARGEST)), "le": hint(limits.get("max", LARGEST))}
     if hint is int:
         return Annotated[int, Field(strict=True, **ends), BeforeValidator(_whole)]

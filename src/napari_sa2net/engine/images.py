@@ -111,7 +111,8 @@ def normalize(
         return np.repeat(one, len(x), axis=0)
     if normalization.method in ("none", "scale"):
         by = normalization.divisor if normalization.method == "scale" else 1
-        return np.clip(x / np.float32(by), -_LARGEST_INPUT, _LARGEST_INPUT)
+        whole: NDArray[np.float32] = (x / np.float32(by)).clip(-_LARGEST_INPUT, _LARGEST_INPUT)
+        return whole
     if limits is None:
         limits = value_limits(x, normalization)
     out = np.empty_like(x)

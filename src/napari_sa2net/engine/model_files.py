@@ -10,8 +10,9 @@ import stat
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from .cards import FORMAT_VERSION, ModelCard
 from .disk import move_to_new, patiently
@@ -239,7 +240,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, size
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading, if it is one: a pipe or a device would never end, or never begin.
 
     Raises

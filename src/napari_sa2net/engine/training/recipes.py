@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from ..devices import choose_device
-from ..errors import InputError, TrainingError
+from ..errors import InputError, TrainingError, WeightsError
 from ..events import Event, Message
-from ..fields import build
+from ..fields import build, check_value
 from ..images import normalize
 from ..network import SA2Net
 from ..weights import Model, ModelCard, load_model
@@ -135,7 +135,7 @@ def read_recipe(path: str | Path) -> Recipe:
             (path.parent / table[key]).read_text(encoding="utf-8") if table.get(key) else ""
             for key in ("held_out", "looks", "folds")
         )
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
     try:
         return Recipe(
@@ -148,7 +148,9 @@ def read_recipe(path: str | Path) -> Recipe:
             looks=_table(groups),
             folds=_table(parts),
             fold=str(table.get("fold", "")),
-            look_balance=float(table.get("look_balance", 0.0)),
+            look_balance=check_value(
+                "look_balance", table.get("look_balance", 0.0), float, min=0, max=1
+            ),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=build(
                 TrainingSettings, table["training"], f"{path}, training", error=InputError
@@ -160,8 +162,12 @@ def read_recipe(path: str | Path) -> Recipe:
                 error=InputError,
             ),
         )
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
+    except (TypeError, ValueError, WeightsError) as error:
+        raise InputError(f"The recipe {path} cannot be used: {error}") from error
 
 
 def _table(text: str) -> dict[str, str]:
