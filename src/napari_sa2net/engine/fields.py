@@ -185,9 +185,9 @@ def _schema(hint: Any, limits: Mapping[str, Any]) -> Any:
         return Annotated[dict[str, Any], AfterValidator(_json)]
     if origin in (dict, collections.abc.Mapping):
         return dict[str, _schema(args[1], limits)]  # type: ignore[misc]
+    instance: Any = InstanceOf
     own = isinstance(hint, type) and hint not in (Any, type(None))
-    instances: Any = InstanceOf
-    return instances[hint] if own else hint
+    return instance[hint] if own else hint
 
 
 def _number(hint: Any, limits: Mapping[str, Any]) -> Any:

@@ -238,7 +238,7 @@ def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
         ("steps = 3", "stepz = 3", "unknown field stepz"),
         ("steps = 3", "steps =", "cannot be read"),
         ('"discs"', '"discs"\nmasks = "both"', "masks is 'both'"),
-        ('"discs"', '"discs"\nzoom = 0', "0 is no zoom"),
+        ('"discs"', '"discs"\nzoom = 0', "zoom is 0"),
         ('"discs"', '"discs"\nobjects = 2', "objects goes with masks of classes"),
         ('held_out = "held-out.txt"', 'held_out = "nowhere.txt"', "nowhere.txt"),
         ("[[datasets]]", "[[data]]", "lacks the setting 'datasets'"),

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from ..devices import choose_device
-from ..errors import InputError, TrainingError
+from ..errors import InputError, TrainingError, WeightsError
 from ..events import Event, Message
-from ..fields import build
+from ..fields import build, check_value
 from ..image_file import spelled_alike
 from ..images import normalize
 from ..locking import Lock, can_lock, try_lock
@@ -139,7 +139,7 @@ def read_recipe(path: str | Path) -> Recipe:
             (path.parent / table[key]).read_text(encoding="utf-8") if table.get(key) else ""
             for key in ("held_out", "looks", "folds")
         )
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
     try:
         return Recipe(
@@ -152,7 +152,9 @@ def read_recipe(path: str | Path) -> Recipe:
             looks=_table(groups),
             folds=_table(parts),
             fold=str(table.get("fold", "")),
-            look_balance=float(table.get("look_balance", 0.0)),
+            look_balance=check_value(
+                "look_balance", table.get("look_balance", 0.0), float, min=0, max=1
+            ),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=build(
                 TrainingSettings, table["training"], f"{path}, training", error=InputError
@@ -164,8 +166,12 @@ def read_recipe(path: str | Path) -> Recipe:
                 error=InputError,
             ),
         )
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
+    except (TypeError, ValueError, WeightsError) as error:
+        raise InputError(f"The recipe {path} cannot be used: {error}") from error
 
 
 def _table(text: str) -> dict[str, str]:
