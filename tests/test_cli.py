@@ -179,7 +179,7 @@ def test_the_number_of_a_stack_says_that_its_planes_are_not_linked(
     said = capsys.readouterr()
     loose = re.search(r"\((\d+) objects? in 3 planes, not linked through Z\)", said.out)
     assert loose is not None
-    assert "--link z  gives it one number" in said.err
+    assert "--link z gives it one number" in said.err
     assert segment(path, "--link", "z", model=model_file, out=tmp_path / "linked") == 0
     said = capsys.readouterr()
     linked = re.search(r"\((\d+) objects? in 3 planes, linked through Z\)", said.out)

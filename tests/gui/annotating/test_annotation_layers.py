@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.settings import get_settings
+from napari.utils.theme import get_theme
 from numpy.testing import assert_allclose, assert_array_equal
+from qtpy.QtGui import QColor
 
 from napari_sa2net.engine.cards import ClassInfo, ModelCard
 from napari_sa2net.engine.errors import InputError
@@ -29,6 +32,7 @@ from napari_sa2net.gui.annotating.layers import (
 )
 from napari_sa2net.gui.annotating.originals import Original, blocks_of, original_of
 from napari_sa2net.gui.layers import is_result, read_image
+from napari_sa2net.gui.look import keep_style
 from napari_sa2net.gui.segmenting.results import Note, write_labels
 
 NUCLEI = ModelCard(
@@ -334,13 +338,15 @@ def test_the_class_picked_has_a_frame(
     layer = viewer.add_image(np.zeros((40, 50)))
     picker = ClassPicker(viewer)
     qtbot.addWidget(picker)
+    keep_style(picker)  # as the window around it does
+    text = QColor(get_theme(get_settings().appearance.theme).text.as_hex())
     picker.set_layer(new_annotation(viewer, layer, read_image(layer), NUCLEI), NUCLEI)
     for picked in (1, 2):
         picker.pick(picked)
         for value in (1, 2):
             button = picker.buttons[value]
             edge = button.grab().toImage().pixelColor(1, button.height() // 2)
-            assert (edge == button.palette().text().color()) is (value == picked)
+            assert (edge == text) is (value == picked)
 
 
 def test_the_picker_offers_new_objects(
