@@ -738,6 +738,17 @@ def test_evaluate_sees_first_whether_its_figures_can_be_written(
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_ctrl_c_before_the_command_begins_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_sa2net.cli.build_parser", stopped)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err == "sa2net: stopped\n"
+
+
 HOSTILE = "nice\x1b[2J\x1b[31m model\x1b]0;owned\x07\x9b2J\u202e\rover\nfake  bundled"
 
 

@@ -24,6 +24,7 @@ from .engine.fields import checked
 from .engine.files import ImageFile, read_image
 from .engine.found import COUNTED_TWICE
 from .engine.image_file import file_options
+from .engine.images import is_dask, with_known_shape
 from .engine.inference import Segmentation
 from .engine.measuring.objects import channels_of, objects_of
 from .engine.measuring.pieces import pieces_apart
@@ -225,6 +226,7 @@ def _read(image: Any, options: Mapping[str, Any]) -> Any:
         if asked == position or not image.path.name:
             return image
         return read_image(image.path, axes=axes or image.asked.get("axes"), position=position)
+    image = with_known_shape(image) if is_dask(image) else image
     shape = np.shape(image)
     letters = str(axes or guess_axes(shape)).upper()
     if len(letters) == len(shape):  # what does not fit is told later

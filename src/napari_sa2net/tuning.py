@@ -259,6 +259,6 @@ def _sorted_options(
     if len(budgets) == 1:
         options.setdefault("budget", budgets[0])
     if width:
-        asked = width["base_channels"]
-        width = {"base_channels": check_value("base_channels", asked, int, **COUNT)}
+        name, value = next(iter(width.items()))
+        width = {name: check_value(name, value, int, **COUNT)}
     return FineTuneSettings(**options), about_images, width

@@ -129,7 +129,7 @@ def test_a_size_that_can_hardly_be_is_kept_and_told(tmp_path: Path, size: float)
     assert "a.ome.tif: the size of a pixel along Y and X" in image.remark
     assert "check the unit" in image.remark
     assert ("in metres it would be 0.108 µm" in image.remark) == (size == 1.08e-7)
-    assert read_info(image.path).remark == image.remark
+    assert read_info(image.path).doubt == image.remark
 
 
 def test_one_side_alone_is_told(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_zarr_units_in_doubt_are_told(tmp_path: Path) -> None:
     image = read_image(tmp_path / "a.zarr")
     assert image.calibration == {}
     assert "0.5 furlong, which is no known length" in image.remark
-    assert read_info(tmp_path / "a.zarr").remark == image.remark
+    assert read_info(tmp_path / "a.zarr").doubt == image.remark
 
 
 # --- Writing --------------------------------------------------------------------------------------

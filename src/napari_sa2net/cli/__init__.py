@@ -48,11 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal without µ or … must not stop us
             stream.reconfigure(errors="replace")
     with visible_streams(sys.stdout, sys.stderr):
-        return _run(argv)
+        try:
+            return _run(build_parser().parse_args(argv))
+        except KeyboardInterrupt:
+            print("sa2net: stopped", file=sys.stderr)
+            return STOPPED
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    arguments = build_parser().parse_args(argv)
+def _run(arguments: argparse.Namespace) -> int:
     if not arguments.debug:  # what matters of these warnings is told in our own words
         logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
@@ -61,9 +64,6 @@ def _run(argv: Sequence[str] | None) -> int:
     except UsageError as error:
         report(error, arguments.debug)
         return USAGE
-    except KeyboardInterrupt:
-        print("sa2net: stopped", file=sys.stderr)
-        return STOPPED
     except BrokenPipeError:  # the reader of our output has gone, as with "| head"
         sys.stderr.close()
         return FAILED

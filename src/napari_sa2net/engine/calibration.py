@@ -7,13 +7,13 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from numbers import Real
 from typing import Any
 from xml.etree import ElementTree
 
-from .errors import InputError
+from .fields import check_value
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ about the sample.
 
 LEAST, MOST = 1e-37, 1e37
 """Between these is what files of 32-bit numbers can hold, and of which a volume can be told."""
+
+LENGTH: dict[str, Any] = {"min": LEAST, "max": MOST, "what": "a length above 0"}
+"""What holds of an option that is a length, see :mod:`~napari_sa2net.engine.fields`."""
 
 USUAL = 1e-6, 1e6
 """Sizes in µm beyond which a unit was surely mistaken: a hundredth of an atom, a metre."""
@@ -134,24 +137,6 @@ def micrometres(value: object, unit: object) -> float | None:
     return number * factor if factor is not None and is_size(number * factor) else None
 
 
-def lengths(name: str, value: Any, most: int) -> tuple[float, ...]:
-    """Return a length above 0, or up to ``most`` of them.
-
-    Raises
-    ------
-    InputError
-        If it is something else; ``name`` is the option's.
-    """
-    try:
-        several = isinstance(value, Iterable) and not isinstance(value, str)
-        sizes = tuple(float(size) for size in (value if several else (value,)))
-    except (TypeError, ValueError, OverflowError):
-        sizes = ()
-    if not 1 <= len(sizes) <= most or not all(map(is_size, sizes)):
-        raise InputError(f"{name} is {value}: give a length above 0, or leave it out.")
-    return sizes
-
-
 def sizes_yx(given: Any) -> Calibration:
     """Return height and width of a pixel, given as (Y, X) or as one number for both.
 
@@ -160,8 +145,9 @@ def sizes_yx(given: Any) -> Calibration:
     InputError
         If it is no size.
     """
-    sizes = lengths("pixel_size", given, 2)
-    return {"Y": sizes[0], "X": sizes[-1]}
+    size = check_value("pixel_size", given, float | tuple[float, float], **LENGTH)
+    y, x = size if isinstance(size, tuple) else (size, size)
+    return {"Y": float(y), "X": float(x)}
 
 
 # --- What a file states ------------------------------------------------------------------------

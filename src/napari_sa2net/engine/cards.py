@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from .calibration import LENGTH
 from .errors import InputError, WeightsError
 from .fields import build, check_fields, shown
 from .images import Normalization
@@ -106,9 +107,9 @@ class ModelCard:
     """What each input channel shows, in the network's order. For a colour image these are
     ``red``, ``green`` and ``blue``, in the order in which the network wants them."""
     normalization: Normalization = field(default_factory=Normalization)
-    pixel_size: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
+    pixel_size: float | None = field(default=None, metadata=LENGTH)
     """Working pixel size in µm, if the model has one."""
-    diameter: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
+    diameter: float | None = field(default=None, metadata=LENGTH)
     """Working object diameter in pixels, if the model has one."""
     result: Literal["instances", "classes"] = "instances"
     labelling: LabelSettings = field(default_factory=LabelSettings)

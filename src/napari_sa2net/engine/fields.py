@@ -2,7 +2,7 @@
 
 A field's type is its annotation. Its ``metadata`` may say what else holds of each number or text
 in it: ``min`` and ``max``, or ``above`` and ``below`` where the end itself is not allowed;
-``choices``; ``pattern``, and in words ``what`` has it; ``longest``, the most letters or members.
+``choices``; ``pattern``; ``what`` fits, in words; ``longest``, the most letters or members.
 The controls of the window read the same ``metadata``, besides ``help``, ``label`` and ``step``.
 
 pydantic does the checking. It is imported with the first check, so that ``--help`` is quick.
@@ -18,6 +18,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, wraps
 from itertools import islice
 from pathlib import Path
@@ -110,10 +111,11 @@ def build(
 
 def shown(value: Any) -> str:
     """Return a value for a sentence, in short."""
-    try:
-        return " ".join(_SHORT.repr(value).split())
-    except Exception:  # of an object's own making
-        return f"a {type(value).__name__}"
+    with suppress(Exception):  # of an object's own making
+        text = " ".join(_SHORT.repr(value).split())
+        if " at 0x" not in text:
+            return text
+    return f"a {type(value).__name__}"
 
 
 _SHORT = reprlib.Repr()
@@ -183,9 +185,9 @@ def _schema(hint: Any, limits: Mapping[str, Any]) -> Any:
         return Annotated[dict[str, Any], AfterValidator(_json)]
     if origin in (dict, collections.abc.Mapping):
         return dict[str, _schema(args[1], limits)]  # type: ignore[misc]
+    instance: Any = InstanceOf
     own = isinstance(hint, type) and hint not in (Any, type(None))
-    instances: Any = InstanceOf
-    return instances[hint] if own else hint
+    return instance[hint] if own else hint
 
 
 def _number(hint: Any, limits: Mapping[str, Any]) -> Any:
@@ -221,15 +223,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, type) or not hasattr(value, "tolist"):
         return value
     try:
-        return value.tolist()
+        return value.item() if getattr(value, "size", 0) == 1 else value.tolist()
     except Exception as error:  # of an object's own making
         raise ValueError from error
 
 
 def _as_it_is(value: Any, check: Callable[[Any], Any]) -> Any:
     """Check a number; a whole one stays so among real ones: what is hashed must not change."""
-    check(value)
-    return value
+    number = check(value)
+    return value if isinstance(value, int) else number
 
 
 def _whole(value: Any) -> Any:
@@ -280,6 +282,8 @@ def _allowed(hint: Any, limits: Mapping[str, Any], many: bool = False) -> str:
         parts = [_allowed(arg, limits, many) for arg in args if arg is not type(None)]
         parts += ["leave it out"] if type(None) in args else []
         return ", or ".join(dict.fromkeys(parts))
+    if "what" in limits and hint is not str:
+        return str(limits["what"])
     if origin is typing.Literal or (hint is str and "choices" in limits):
         return f"{'some' if many else 'one'} of {', '.join(args or limits['choices'])}"
     if origin in _SEVERAL:

@@ -19,6 +19,7 @@ from .axes import COLOURS, as_image_axes, check_axes, further_axes, problem_of
 from .calibration import Calibration, is_size, keep_known, sizes_yx
 from .colours import Colours
 from .errors import InputError, SA2NetError
+from .fields import checked
 from .image_file import (
     PICTURE_ENDINGS,
     TIFF_ENDINGS,
@@ -51,6 +52,7 @@ BIG = 2**32 - 2**25
 FORMATS_EXTRA = 'pip install "napari-sa2net[formats]"'
 
 
+@checked
 def read_image(
     path: str | Path,
     *,

@@ -358,6 +358,8 @@ def to_planes(
 
 def _as_array(image: Any) -> Any:
     # A lazy array stays lazy; a tensor or a list, whose types are not NumPy's, is copied.
+    if hasattr(image, "detach"):  # of a tensor neither its gradient nor where it lies matters
+        image = image.detach().cpu()
     if not isinstance(getattr(image, "dtype", None), np.dtype):
         return np.asanyarray(image)
     return with_known_shape(image)

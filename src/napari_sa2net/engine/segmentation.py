@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .axes import Stack
 from .batch.kinds import MAPS
-from .calibration import LEAST, MOST
+from .calibration import LENGTH
 from .errors import InputError
 from .events import Event, Progress
 from .fields import check_fields
@@ -91,8 +91,7 @@ class SegmentOptions:
         metadata={
             "help": "Size of a pixel in µm (or of its height and width); the image is resampled "
             "to the model's pixel size.",
-            "min": LEAST,
-            "max": MOST,
+            **LENGTH,
         },
     )
     diameter: float | None = field(
@@ -100,8 +99,7 @@ class SegmentOptions:
         metadata={
             "help": "Usual diameter of an object in pixels of this image; the image is resampled "
             "so that it has the model's. Goes before the pixel size.",
-            "min": LEAST,
-            "max": MOST,
+            **LENGTH,
         },
     )
     tile: int | None = field(

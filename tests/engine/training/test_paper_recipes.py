@@ -139,7 +139,7 @@ def test_patience_needs_a_fold(recipe: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ('masks = "foreground"', 'masks = "objects"', "'foreground'"),
+        ('masks = "foreground"', 'masks = "objects"', "instances, classes, foreground"),
         ('masks = "foreground"\nresize = 32', 'masks = "instances"', "third class"),
         ("resize = 32", "resize = 32\nzoom = 0.5", "not with zoom"),
         ("resize = 32", "resize = 32\npixel_size = 0.5", "pixel sizes"),

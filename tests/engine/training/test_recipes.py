@@ -81,6 +81,18 @@ def test_images_of_a_large_group_of_one_look_are_drawn_less_often(
     assert weights == pytest.approx([0.5, 0.25, 0.25])  # alone, seen, twin
 
 
+def test_a_state_belongs_to_one_training_at_a_time(recipe: Path, tmp_path: Path) -> None:
+    """Two that write one state would each go on from the other's, or find it gone."""
+    state = tmp_path / "state.pt"
+    first = train(recipe, tmp_path, "cpu", state)
+    next(first)
+    with pytest.raises(TrainingError, match="running already"):
+        run(train(recipe, tmp_path, "cpu", state))
+    first.close()
+    run(train(recipe, tmp_path, "cpu", state))
+    assert sorted(path.name for path in tmp_path.glob("state*")) == ["state.pt"]
+
+
 def test_held_out_images_are_not_read(recipe: Path, tmp_path: Path) -> None:
     samples = load_samples(read_recipe(recipe), tmp_path)
     assert len(samples) == 1
@@ -226,7 +238,7 @@ def test_the_released_recipe_reads_and_names_its_held_out_images() -> None:
         ("steps = 3", "stepz = 3", "unknown field stepz"),
         ("steps = 3", "steps =", "cannot be read"),
         ('"discs"', '"discs"\nmasks = "both"', "masks is 'both'"),
-        ('"discs"', '"discs"\nzoom = 0', "0 is no zoom"),
+        ('"discs"', '"discs"\nzoom = 0', "zoom is 0"),
         ('"discs"', '"discs"\nobjects = 2', "objects goes with masks of classes"),
         ('held_out = "held-out.txt"', 'held_out = "nowhere.txt"', "nowhere.txt"),
         ("[[datasets]]", "[[data]]", "lacks the setting 'datasets'"),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.io import imread
 
+from ..calibration import LENGTH
 from ..errors import InputError, TrainingError
 from ..fields import check_fields
 from ..files import read_image
@@ -41,9 +42,9 @@ class DataSet:
     their proportions, see :func:`squeeze`. 0: not at all."""
     zoom: float = field(default=1.0, metadata={"above": 0, "max": 100})
     """By what images are resampled before training."""
-    pixel_size: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
+    pixel_size: float | None = field(default=None, metadata=LENGTH)
     """µm; the images are resampled to the card's pixel size, if it has one."""
-    pixel_sizes: dict[str, float] = field(default_factory=dict, metadata={"above": 0, "max": 1e9})
+    pixel_sizes: dict[str, float] = field(default_factory=dict, metadata=LENGTH)
     """The same for single images, by their names without ending."""
     share: float = field(default=1.0, metadata={"min": 0, "max": 1e6})
     """Share of the training crops drawn from this set, relative to the others."""

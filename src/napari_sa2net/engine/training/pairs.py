@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..calibration import LENGTH
 from ..fields import check_fields
 from ..images import CHANNELS
 
@@ -44,10 +45,8 @@ class TrainingPair:
     axes: str | None = None
     rgb: bool = False
     channels: tuple[int | str, ...] | None = field(default=None, metadata=CHANNELS)
-    diameter: float | None = field(default=None, metadata={"above": 0, "max": 1e9})
-    pixel_size: float | tuple[float, float] | None = field(
-        default=None, metadata={"above": 0, "max": 1e9}
-    )
+    diameter: float | None = field(default=None, metadata=LENGTH)
+    pixel_size: float | tuple[float, float] | None = field(default=None, metadata=LENGTH)
     planes: tuple[int, ...] | None = field(default=None, metadata={"min": 0})
     """Numbers of the planes of a stack to use; None: those with something painted."""
 

@@ -48,9 +48,8 @@ def read_pairs(
     """
     options = {name: value for name, value in options.items() if value is not None}
     position = options.pop("position", None)
-    for name in ("channels", "planes"):
-        if name in options and np.ndim(options[name]) == 0:  # a single one is welcome too
-            options[name] = (options[name],)
+    checked = TrainingPair(None, Annotation(None, meaning, of), **options)
+    options = {name: getattr(checked, name) for name in options}
     if of_paths(images) != of_paths(annotations):
         raise InputError("Give images and annotations both as arrays or both as paths.")
     if of_paths(images):

@@ -8,7 +8,8 @@ import hashlib
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ import numpy as np
 import torch
 
 from ..devices import choose_device
-from ..errors import InputError, TrainingError
+from ..errors import InputError, TrainingError, WeightsError
 from ..events import Event, Message
-from ..fields import build
+from ..fields import build, check_value
 from ..image_file import spelled_alike
 from ..images import normalize
+from ..locking import Lock, can_lock, try_lock
 from ..network import SA2Net
 from ..weights import Model, ModelCard, load_model
 from .augment import Augmentation
@@ -137,7 +139,7 @@ def read_recipe(path: str | Path) -> Recipe:
             (path.parent / table[key]).read_text(encoding="utf-8") if table.get(key) else ""
             for key in ("held_out", "looks", "folds")
         )
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"The recipe {path} cannot be read: {error}") from error
     try:
         return Recipe(
@@ -150,7 +152,9 @@ def read_recipe(path: str | Path) -> Recipe:
             looks=_table(groups),
             folds=_table(parts),
             fold=str(table.get("fold", "")),
-            look_balance=float(table.get("look_balance", 0.0)),
+            look_balance=check_value(
+                "look_balance", table.get("look_balance", 0.0), float, min=0, max=1
+            ),
             card=ModelCard.from_dict(table["card"], strict=True),
             training=build(
                 TrainingSettings, table["training"], f"{path}, training", error=InputError
@@ -162,8 +166,12 @@ def read_recipe(path: str | Path) -> Recipe:
                 error=InputError,
             ),
         )
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"The recipe {path} lacks the setting {error}.") from error
+    except (TypeError, ValueError, WeightsError) as error:
+        raise InputError(f"The recipe {path} cannot be used: {error}") from error
 
 
 def _table(text: str) -> dict[str, str]:
@@ -216,7 +224,8 @@ def train(
     InputError
         If the recipe or an image cannot be read, or the batch cannot be divided.
     TrainingError
-        If the data are missing, or the state belongs to another recipe or number of processes.
+        If the data are missing, or the state belongs to another recipe or number of processes,
+        or to a training that is running.
     """
     made = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     fold = fold or made.fold
@@ -226,8 +235,9 @@ def train(
             "to be held out."
         )
     made = made.without(fold) if fold else made
-    with joined(device) as (ranks, own):
-        network, made_from = yield from _trained(made, Path(data), own, state, fold, ranks)
+    checkpoint = None if state is None else Path(state)
+    with joined(device) as (ranks, own), _alone(checkpoint, ranks):
+        network, made_from = yield from _trained(made, Path(data), own, checkpoint, fold, ranks)
     made_from |= {
         "recipe": made.path.name,
         "recipe_sha256": made.sha256,
@@ -239,8 +249,35 @@ def train(
     return Model(network, dataclasses.replace(card, extra={**card.extra, **made_from}))
 
 
+@contextmanager
+def _alone(state: Path | None, ranks: Ranks) -> Iterator[None]:
+    """Keep other trainings from the state of this one, where the disk has locks."""
+    held: list[Lock] = []
+    path = Path() if state is None else state.with_name(f"{state.name}.lock")
+
+    def take() -> None:
+        lock = try_lock(path, patient=True)
+        if lock is not None:
+            held.append(lock)
+        elif can_lock(path.parent):
+            raise TrainingError(
+                f"The training whose state is {state} is running already: wait until it ends, or "
+                "name another file for the state of this one."
+            )
+
+    if state is not None:
+        ranks.shared(take)
+    try:
+        yield
+    finally:
+        for lock in held:
+            with suppress(OSError):  # while it is held; Windows removes no file that is open
+                path.unlink()
+            lock.close()
+
+
 def _trained(
-    made: Recipe, data: Path, device: str, state: str | Path | None, fold: str, ranks: Ranks
+    made: Recipe, data: Path, device: str, checkpoint: Path | None, fold: str, ranks: Ranks
 ) -> Generator[Event, None, tuple[SA2Net, dict[str, Any]]]:
     """Return the trained network, on the CPU, and what there is to say of how it came about."""
     chosen = choose_device(device)
@@ -253,7 +290,6 @@ def _trained(
     yield Message(f"{len(samples)} training images, {len(made.held_out)} held out by name.")
     torch.manual_seed(made.training.seed)
     network = _network(made)
-    checkpoint = Path(state) if state is not None else None
     how = (made.training, made.augmentation, checkpoint, made.sha256, ranks)
     made_from: dict[str, Any] = {"fold": fold} if fold else {}
     if ranks.count > 1:

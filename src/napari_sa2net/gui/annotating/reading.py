@@ -113,7 +113,7 @@ def read_pair_steps(
         name=f"{image.name} ({layer.name})",
         axes=image.axes,
         rgb=image.rgb,
-        channels=channels,
+        channels=None if channels is None else tuple(channels),
         diameter=diameter,
         pixel_size=image.pixel_size_yx,
         planes=tuple(sorted(reader.used)),
