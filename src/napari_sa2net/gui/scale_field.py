@@ -175,9 +175,8 @@ class ScaleField(QWidget):  # type: ignore[misc]
             "objects.</qt>"
         )
         self.hint = WrappedLabel()
-        self.same = QPushButton()
+        self.same = QPushButton("Use it here too")
         self.same.setToolTip("Take for this image what was given for the other one.")
-        self.same.setAccessibleName("Use the size of the other image")
         self.same.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
