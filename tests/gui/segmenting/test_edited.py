@@ -223,6 +223,7 @@ def test_channels_that_are_layers_are_measured_though_another_image_came_after(
     viewer.add_image(things // 2, name="b")
     viewer.layers.selection.active = viewer.layers["a"]
     widget.segment.image.others.item(0).setCheckState(Qt.CheckState.Checked)
+    widget.segment.image.channels.boxes[0].setChecked(True)
     segment(qtbot, widget)
     viewer.add_image(things[:40], name="other")
     segment(qtbot, widget)

@@ -55,7 +55,7 @@ def test_a_diameter_is_that_of_the_image_it_was_given_for(
     viewer.add_image(things, name="second")
     assert scale.diameter() is None
     assert widget.train.scale.diameter() is None
-    assert "The 40.0 px given for “first” are of that image alone" in scale.hint.text()
+    assert "The 40 px given for “first” are of that image alone" in scale.hint.text()
     widget.segment.segment.click()
     run_to_end(qtbot, widget)
     assert backend.requests[-1].options["diameter"] is None
@@ -73,7 +73,7 @@ def test_a_diameter_is_taken_for_another_image_by_a_click(open_widget: Any, thin
     viewer.add_image(things, name="first")
     scale.spin.setValue(40)
     viewer.add_image(things, name="second")
-    assert scale.same.text() == "Use 40.0 px here too"
+    assert scale.same.text() == "Use 40 px here too"
     scale.same.click()
     assert scale.diameter() == 40
     assert not scale.same.isVisibleTo(widget)
