@@ -784,7 +784,7 @@ def test_nothing_that_a_card_or_a_name_holds_is_obeyed_by_the_terminal(
         citation=HOSTILE,
         extra={"note": HOSTILE, HOSTILE: "x"},
         classes=tuple(
-            replace(info, name=f"{HOSTILE}{i}") for i, info in enumerate(tiny_model.card.classes)
+            replace(info, name=f"nice\u202e{i}") for i, info in enumerate(tiny_model.card.classes)
         ),
     )
     add_model(Model(tiny_model.network, card))
