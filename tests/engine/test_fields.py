@@ -84,7 +84,7 @@ def test_no_option_takes_what_is_none(kind: Any, name: str) -> None:
         (SegmentOptions, "pixel_size", (1, 2, 3)),
         (SegmentOptions, "flips", 1),
         (SegmentOptions, "flips", "no"),
-        (SegmentOptions, "channels", "01"),
+        (SegmentOptions, "channels", 0.5),
         (SegmentOptions, "channels", (True,)),
         (SegmentOptions, "planes", (-1,)),
         (SegmentOptions, "region", (0, 0, 1)),
@@ -177,7 +177,7 @@ def test_the_plain_calls_check_what_they_are_given(
 
 def test_options_of_painted_images_are_checked_before_anything_is_read() -> None:
     image = np.zeros((16, 16), np.uint8)
-    for options in ({"channels": "ab"}, {"axes": 3}, {"planes": float("nan")}, {"rgb": 1},
+    for options in ({"channels": 0.5}, {"axes": 3}, {"planes": float("nan")}, {"rgb": 1},
                     {"base_channels": 0}, {"base_channels": True}):  # fmt: skip
         with pytest.raises(InputError, match=f"{next(iter(options))} is"):
             api.fine_tune(image, image, "nosuch", **options)

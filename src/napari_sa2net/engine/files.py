@@ -19,7 +19,7 @@ from .axes import COLOURS, as_image_axes, check_axes, further_axes, problem_of
 from .calibration import Calibration, is_size, keep_known, sizes_yx
 from .colours import Colours
 from .errors import InputError, SA2NetError
-from .fields import checked
+from .fields import check_value
 from .image_file import (
     PICTURE_ENDINGS,
     TIFF_ENDINGS,
@@ -52,7 +52,6 @@ BIG = 2**32 - 2**25
 FORMATS_EXTRA = 'pip install "napari-sa2net[formats]"'
 
 
-@checked
 def read_image(
     path: str | Path,
     *,
@@ -85,6 +84,7 @@ def read_image(
         installed, or has other axes or no such position.
     """
     path = at_home(path)
+    axes = check_value("axes", axes, str | None)
     if axes is not None:
         axes = axes.upper()
         if problem_of(axes):
