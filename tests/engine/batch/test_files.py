@@ -281,9 +281,9 @@ def test_what_cannot_be_written_at_all_is_told_before_the_work(
 
 
 def test_a_batch_is_checked_when_it_is_made(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="choose from"):
+    with pytest.raises(InputError, match="give some of"):
         Batch(tmp_path, ("everything",))
-    with pytest.raises(InputError, match="choose one of"):
+    with pytest.raises(InputError, match="give one of"):
         Batch(tmp_path, existing="perhaps")  # type: ignore[arg-type]
 
 

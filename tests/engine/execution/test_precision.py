@@ -141,7 +141,7 @@ def test_half_precision_that_a_device_cannot_do_is_told(tiny_model: Model) -> No
 
 
 def test_an_unknown_precision_is_explained() -> None:
-    with pytest.raises(InputError, match="choose from auto, single, half"):
+    with pytest.raises(InputError, match="give one of auto, single, half"):
         SegmentOptions(precision="double")
 
 
