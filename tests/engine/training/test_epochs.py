@@ -180,7 +180,7 @@ def test_the_score_is_of_what_is_more_probable_than_not() -> None:
         ({"lowest_rate": 0.1}, "set cycle"),
         ({"epochs": 2, "cycle": 1, "hold": 0.4}, "leave them out"),
         ({"epochs": 2, "hard_from": 10}, "hard_from"),
-        ({"loss": "dice"}, "choose one of"),
+        ({"loss": "dice"}, "give one of"),
         ({"loss": "authors", "class_weights": (1.0, 2.0)}, "class_weights"),
     ],
 )

@@ -331,7 +331,7 @@ def test_patience_ends_a_training_that_gets_no_better(
         ({"patch": 100}, "multiple of 16"),
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"minutes": 0}, "minutes"),
-        ({"loss": "best"}, "choose one of"),
+        ({"loss": "best"}, "give one of"),
     ],
 )
 def test_wrong_settings_are_explained(change: dict[str, Any], message: str) -> None:

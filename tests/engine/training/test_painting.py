@@ -283,7 +283,6 @@ def test_axes_of_the_annotation_are_those_of_the_image() -> None:
         (strokes() * 5, (), "no class for it"),
         (strokes() + 1, ("mask",), "no class for it"),
         (np.full((40, 60), 2**31), ("mask", "instances"), "number the objects anew"),
-        (strokes(), ("scribbles",), "meaning"),
         (strokes(), ("strokes", "classes", np.ones((4, 4))), "weights has the shape"),
         (strokes(), ("strokes", "classes", np.full((40, 60), np.nan)), "finite"),
         (strokes(), ("strokes", "classes", np.zeros((40, 60))), "nothing is painted"),
