@@ -196,10 +196,10 @@ def test_a_bug_in_a_file_does_not_stop_the_others_either(
     pictures: Path, model_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def fail_once(path: Path) -> Any:
+    def fail_once(path: Path, **asked: Any) -> Any:
         if path.name == "a.png":
             raise ZeroDivisionError("surprise")
-        return read_image(path)
+        return read_image(path, **asked)
 
     monkeypatch.setattr(batch_files, "read_image", fail_once)
     assert segment(pictures, model=model_file, out=tmp_path / "out") == 1
