@@ -138,6 +138,7 @@ def _learn(network, x):
 def test_an_apple_gpu_gets_the_channels_first_and_computes_the_same(network, monkeypatch):
     """Its backend has had wrong results with them last, and with parts of the channels."""
     network.train()
+    torch.manual_seed(0)
     x = torch.rand(2, 3, 32, 48)
     with _Layouts() as elsewhere:
         expected, slopes = _learn(network, x)
@@ -149,4 +150,4 @@ def test_an_apple_gpu_gets_the_channels_first_and_computes_the_same(network, mon
     assert len(there.first) > 50
     assert all(there.first)
     torch.testing.assert_close(stages, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found, slopes, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found, slopes, rtol=1e-3, atol=3e-5)

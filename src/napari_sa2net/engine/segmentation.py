@@ -186,6 +186,8 @@ class SegmentOptions:
             "help": "Segment only this part of each plane: first row, first column, last row + 1, "
             "last column + 1. The result has its size.",
             "min": 0,
+            "what": "4 whole numbers of 0 or more: first row, first column, last row + 1 and last "
+            "column + 1",
         },
     )
     map_planes: tuple[int, ...] | None = field(
