@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +21,6 @@ from cases.networks import network_model
 from cases.outcomes import Refused, Wrong
 
 NAME = "remote"
-
-_OLD = ".download-0123abcd"
-"""Left by a run that was killed."""
 
 _ANSWERS: dict[str, float] = {
     "the file": 6, "in pieces": 2, "cut": 3, "stalls": 1, "other bytes": 2, "longer": 2,
@@ -68,7 +67,7 @@ def run(draw: Draw, folder: Path) -> None:
             path = _fetched(draw, server)
         except SA2NetError as error:
             refused, path = error, None
-        _check(cache, path, data, _OLD)
+        _check(cache, path, data, _old())
         # A good server, and everything is as if nothing had happened.
         server.answers = []
         os.environ["NAPARI_SA2NET_WEIGHTS_URL"] = f"http://127.0.0.1:{server.server_port}"
@@ -160,11 +159,21 @@ def _fill_cache(draw: Draw, cache: Path, data: bytes) -> bool:
     elif there == "a folder":
         target.mkdir()
     elif there == "left by a killed run":
-        old = cache / _OLD
+        old = cache / _old()
         old.mkdir()
         (old / "remote.safetensors").write_bytes(data[:1000])
         os.utime(old, (0, 0))
     return there == "a folder"
+
+
+@functools.cache
+def _old() -> str:
+    """Return what a process that is gone calls a file that it was writing."""
+    from napari_sa2net.engine.disk import temporary
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    return temporary(Path("x")).name.replace(f"-{os.getpid()}-", f"-{gone.pid}-")
 
 
 @functools.cache

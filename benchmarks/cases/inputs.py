@@ -115,9 +115,11 @@ def _blocks(draw: Draw, folder: Path, image: Any, model: Any, options: dict[str,
     for name in ("keep", "map_planes", "relabel", "link"):
         options.pop(name, None)
     try:
-        whole = segment(image, model, **options).labels
+        result = segment(image, model, **options)
     except SA2NetError as error:
         raise Wrong("blocks take what the whole refuses", str(error)) from error
+    # On the disk the axes always follow each other like this.
+    whole = result.labels.transpose([result.axes.index(a) for a in "TZYX" if a in result.axes])
     if labels.shape != whole.shape or not np.array_equal(labels > 0, whole > 0):
         apart = np.mean((labels > 0) != (whole > 0)) if labels.shape == whole.shape else 1
         if apart > 0.02:  # rounding may move a pixel over the threshold

@@ -22,7 +22,7 @@ _UNREADABLE = {
     "control characters": re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b]"),
 }
 
-LEFTOVERS = re.compile(r"\.part$|^\.download-|\.tmp$|^tmp[\w]{8}$")
+LEFTOVERS = re.compile(r"\.part$|^\.sa2net-|\.tmp$|^tmp[\w]{8}$")
 """Names of files that are only there while something is written."""
 
 

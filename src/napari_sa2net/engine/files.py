@@ -92,10 +92,10 @@ def read_image(
     problem = obstacle(path)
     if problem:
         raise InputError(problem)
-    if path.is_dir():
-        return read_zarr(path, axes, position)
     ending = ending_of(path).lower()
     try:
+        if path.is_dir():
+            return read_zarr(path, axes, position)
         if ending in PICTURE_ENDINGS:
             return _read_picture(path, numbers, axes, position)
         if ending in TIFF_ENDINGS:

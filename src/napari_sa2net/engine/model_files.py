@@ -283,7 +283,7 @@ def _check_counts(header: dict[str, Any], card: ModelCard, path: Path) -> None:
             continue
         kind = entry.get("dtype") if isinstance(entry, dict) else None
         shape = entry.get("shape") if isinstance(entry, dict) else None
-        if kind not in _TYPES or not isinstance(shape, list):
+        if not isinstance(kind, str) or kind not in _TYPES or not isinstance(shape, list):
             raise WeightsError(
                 f"{path} holds {shown(key)} as {shown(kind)}, which no SA2-Net is stored as: it "
                 "is damaged or belongs to another network. Get it again."
