@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.images import default_channels
 from .image_values import Key
+from .look import Refitted
 from .wrapping import WrappedLabel
 
 MOST_ROWS = 6
@@ -82,6 +83,7 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._scroll)
         column.addWidget(self.hint)
+        Refitted(self, self._fit)
 
     # --- what there is ---------------------------------------------------------------------
 
@@ -199,6 +201,10 @@ class ChannelChooser(QWidget):  # type: ignore[misc]
             box.toggled.connect(lambda on, row=row: self._on_ticked(self._keys[row], on))
             self._rows.addWidget(box)
             self.boxes.append(box)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Show as many whole rows as there are, or as many as do not scroll."""
         rows = min(MOST_ROWS, len(self.boxes))
         height = max((box.sizeHint().height() for box in self.boxes), default=0) + 2
         self._scroll.setFixedHeight(4 + rows * height)

@@ -23,6 +23,7 @@ from . import layers
 from .channel_chooser import ChannelChooser, channel_titles
 from .compat import set_row_visible
 from .image_values import Key, Said, image_values_of
+from .look import Refitted
 from .plain import tooltip
 from .watching import watch
 from .wrapping import WrappedLabel
@@ -81,6 +82,7 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             "<qt>Tick other layers of the same size and place to use them as further channels of "
             "one image.</qt>"
         )
+        Refitted(self.others, self._fit_others)
         self.axes = QLineEdit()
         self.axes.setMaxLength(8)
         self.axes.setToolTip(
@@ -282,9 +284,12 @@ class ImagePanel(QWidget):  # type: ignore[misc]
             item.setCheckState(state)
             self.others.addItem(item)
         self.others.blockSignals(False)
-        count = self.others.count()
-        self.others.setFixedHeight(8 + min(4, count) * max(18, self.others.sizeHintForRow(0)))
-        set_row_visible(self.form, self.others, count > 0)
+        self._fit_others()
+        set_row_visible(self.form, self.others, self.others.count() > 0)
+
+    def _fit_others(self) -> None:
+        rows = min(4, self.others.count())
+        self.others.setFixedHeight(8 + rows * max(18, self.others.sizeHintForRow(0)))
 
     def _on_axes_left(self) -> None:
         if not self.axes.text().strip():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from napari.settings import get_settings
 from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 STYLE = """
@@ -38,3 +40,21 @@ def keep_style(widget: QWidget) -> None:
     for emitter in (events.theme, events.font_size):
         watch(widget, emitter, apply)
     apply()
+
+
+class Refitted(QObject):  # type: ignore[misc]
+    """Has what depends on the height of text fitted again when the font of a widget changes."""
+
+    def __init__(self, widget: QWidget, fit: Callable[[], None]) -> None:
+        super().__init__(widget)
+        self._fit = fit
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _: Any, event: Any) -> bool:
+        """Wait until what is in the widget has the new font too."""
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            QTimer.singleShot(0, self._refit)
+        return False
+
+    def _refit(self) -> None:
+        self._fit()

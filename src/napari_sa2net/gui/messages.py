@@ -9,6 +9,7 @@ from qtpy.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequen
 from qtpy.QtWidgets import QFrame, QMenu, QScrollArea
 
 from .jobs.state import Note
+from .look import Refitted
 from .wrapping import BREAK, WrappedLabel
 
 COLORS = {"info": "#3d8fd1", "warning": "#e0a030", "error": "#e05353"}
@@ -61,6 +62,7 @@ class MessageArea(QScrollArea):  # type: ignore[misc]
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         # A new text has its room only after it was laid out.
         self.verticalScrollBar().rangeChanged.connect(self._show_last)
+        Refitted(self, self._fit)
         self.hide()
 
     def show_notes(self, notes: list[Note]) -> None:

@@ -266,3 +266,19 @@ def test_nothing_is_wider_than_the_dock_in_any_font(
             room = spin.sizeHint().width() - spin.fontMetrics().horizontalAdvance(spin.text())
             assert room >= BESIDE
     assert widget.sizeHint().width() >= widget.minimumSizeHint().width()
+
+
+@pytest.mark.parametrize("size", [9, 14, 20])
+def test_lists_show_whole_rows_in_any_font(
+    everything: tuple[Any, Any], size: int, qtbot: Any
+) -> None:
+    """Also when the font changes while they are shown."""
+    viewer, widget = everything
+    viewer.add_image(np.zeros((4, 40, 50), np.uint8), name="channels", axis_labels=("c", "y", "x"))
+    get_settings().appearance.font_size = size
+    qtbot.wait(200)
+    for tab in (widget.segment, widget.train):
+        chooser = tab.image.channels
+        assert len(chooser.boxes) == 4
+        height = max(box.sizeHint().height() for box in chooser.boxes)
+        assert chooser._scroll.height() >= 4 * height >= 4 * chooser.boxes[0].fontMetrics().height()

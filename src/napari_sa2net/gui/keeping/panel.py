@@ -21,6 +21,7 @@ from ...engine.errors import SA2NetError
 from ...engine.paintings import Kept
 from .. import asking
 from ..jobs.state import when_text
+from ..look import Refitted
 from ..plain import tooltip
 from ..wrapping import WrappedLabel
 from .keeper import PaintingKeeper
@@ -74,6 +75,15 @@ class KeptPanel(QWidget):  # type: ignore[misc]
         self.offered: list[Kept] = []
         self.refresh()
         keeper.changed.connect(self.refresh)
+        Refitted(self, self._fit)
+
+    def _fit(self) -> None:
+        """Show the first rows as a whole; the others are scrolled to."""
+        rows = [self._rows.itemAt(at).widget() for at in range(min(MOST, self._rows.count()))]
+        gaps = self._rows.spacing() * max(0, len(rows) - 1)
+        borders = 2 * self._scroll.frameWidth()
+        heights = [row.sizeHint().height() for row in rows]
+        self._scroll.setFixedHeight(sum(heights) + gaps + borders)
 
     def refresh(self) -> None:
         """Show what is left now."""
@@ -82,19 +92,14 @@ class KeptPanel(QWidget):  # type: ignore[misc]
             row = self._rows.takeAt(0).widget()
             row.hide()
             row.deleteLater()
-        heights = []
         for kept in self.offered:
             row = self._row(kept)
             self._rows.addWidget(row)
             row.show()  # until then a list that is on the screen has no room for it
-            heights.append(row.sizeHint().height())
         count = len(self.offered)
         what = "A painting was" if count == 1 else f"{count} paintings were"
         self.title.setText(f"<b>{what} left</b> and can be restored:")
-        shown = heights[:MOST]
-        gaps = self._rows.spacing() * max(0, len(shown) - 1)
-        borders = 2 * self._scroll.frameWidth()
-        self._scroll.setFixedHeight(sum(shown) + gaps + borders)
+        self._fit()
         self.title.setVisible(count > 0)
         self._scroll.setVisible(count > 0)
 
