@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -152,10 +153,13 @@ def _file(draw: Draw, folder: Path) -> None:
 
 def _check_image(image: Any, made: Made) -> None:
     """Compare what was read with what was written."""
+    if math.prod(image.array.shape) > 10**8:  # by a damaged header; it is read part by part
+        return
     array = np.asarray(image.array)
     if array.ndim != len(image.axes):
         raise Wrong("axes that are not those of the array", f"{image.axes} {array.shape}")
-    if made.array is not None and not _same(array, made.array):
+    first_alone = "of which the first is used" in image.remark
+    if made.array is not None and not first_alone and not _same(array, made.array):
         raise Wrong(
             "other pixels than were written",
             f"{array.dtype} {array.shape} {image.axes}, "

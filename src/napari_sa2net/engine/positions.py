@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .axes import describe_axis, further_axes
 from .errors import InputError
+from .fields import check_value
 
 ALL = "all"
 """In place of a position's number: each is an image with results of its own."""
@@ -50,11 +51,12 @@ def check_position(position: Any, count: int, what: str) -> int:
     """
     if position is None:
         return 0
-    if not isinstance(position, int | np.integer):
-        everything = " (all of them are for segment_files)" if position == ALL else ""
+    if isinstance(position, str) and position == ALL:
         raise InputError(
-            f"position is {position!r}: give the number of one image, from 0 on{everything}."
+            f"position is {ALL!r}: give the number of one image, from 0 on (all of them are for "
+            "segment_files)."
         )
+    position = check_value("position", position, int)
     if not 0 <= position < count:
         raise InputError(
             f"There is no position {position}: {what} holds {count} image{'s' * (count > 1)}, "
