@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from napari_sa2net.engine import disk, model_files, official, own_models, registry
 from napari_sa2net.engine.errors import InputError, SA2NetError, TrainingError, WeightsError
 from napari_sa2net.engine.exchange import package
-from napari_sa2net.engine.model_files import METADATA_KEY, Model
+from napari_sa2net.engine.model_files import METADATA_KEY, Model, check_tensors
 from napari_sa2net.engine.training.checkpoints import read_checkpoint
 from napari_sa2net.engine.weights import (
     add_model,
@@ -448,3 +448,11 @@ def test_an_export_never_replaces_what_came_in_between(
     with pytest.raises(InputError, match="exists already"):
         own_models.export_model("mine", target)
     assert target.read_bytes() == b"another program's"
+
+
+def test_names_of_tensors_are_told_without_obeying_them() -> None:
+    names = ["\x1b[2Jweight", "x" * 10_000, "plain.weight"]
+    with pytest.raises(WeightsError, match=r"plain\.weight") as caught:
+        check_tensors({name: torch.zeros(1) for name in names}, {}, "The file")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400

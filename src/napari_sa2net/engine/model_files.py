@@ -443,4 +443,6 @@ def _shape(tensor: Tensor) -> str:
 
 def _listed(names: list[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return (
+        ", ".join(n if n.isprintable() and len(n) <= 80 else shown(n) for n in names[:most]) + more
+    )

@@ -628,3 +628,20 @@ def test_dask_chunks_of_unknown_size_are_measured(
     options = replace(SMALL, axes="YXC", rgb=True)
     result = in_blocks(tmp_path, lazy, lively, options)
     assert same_labels(result.labels[:], run(segment(image, lively, options)).labels)
+
+
+def test_two_runs_that_begin_at_once_leave_one_result(
+    image: NDArray[np.uint8], tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Store.begin
+
+    def beaten(self: Store, identity: Any) -> None:
+        begin(self, {"made": "by the other run"})
+        begin(self, identity)
+
+    monkeypatch.setattr(Store, "begin", beaten)
+    out = tmp_path / "out.ome.zarr"
+    with pytest.raises(InputError, match="has just been begun by another run"):
+        in_blocks(tmp_path, image, tiny_model)
+    assert Store(out).identity() == {"made": "by the other run"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.ome.zarr"]

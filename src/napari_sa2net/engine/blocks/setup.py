@@ -162,13 +162,19 @@ class Setup:
         disk.sweep(store.path.parent)
         aside = store.set_aside() if store.exists() and overwrite else None
         if not store.exists():
-            begun = Begun(store.path, True, aside)
             try:
                 store.begin(self.identity)
-            except BaseException:
-                begun.undo()
+            except BaseException as error:
+                # What is there now is another run's, which began at the same moment.
+                if isinstance(error, OSError) and store.exists():
+                    raise InputError(
+                        f"{store.path} has just been begun by another run: wait for it, or give "
+                        "another name."
+                    ) from error
+                if aside is not None:
+                    disk.put_back(aside)
                 raise
-            return begun
+            return Begun(store.path, True, aside)
         before = store.identity()
         if before is None:
             raise InputError(
