@@ -332,6 +332,12 @@ def test_an_address_that_is_none_is_explained(monkeypatch):
     fails("cannot be used.*NAPARI_SA2NET_WEIGHTS_URL")
 
 
+@pytest.mark.parametrize("address", ["http://[", "https://[::1", "x" * 3000])
+def test_an_address_that_is_none_is_told_in_short(monkeypatch, address):
+    monkeypatch.setenv("NAPARI_SA2NET_WEIGHTS_URL", address)
+    fails(r"\A.{,900}\Z")
+
+
 def test_the_next_address_is_tried(tmp_path, server, released_file):
     entry = toml_entry(released_file).replace(
         'base_channels',

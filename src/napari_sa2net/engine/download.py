@@ -181,9 +181,24 @@ def sources(card: ModelCard) -> tuple[str, ...]:
     return (f"{mirror.rstrip('/')}/{card.file}",)
 
 
+_SHOWN = 300
+"""Letters of an address that a message shows."""
+
+
 def local_folder(location: str) -> Path | None:
-    """Return the path if ``location`` is one (or a ``file://`` URL), ``None`` for other URLs."""
-    parts = urlparse(location)
+    """Return the path if ``location`` is one (or a ``file://`` URL), ``None`` for other URLs.
+
+    Raises
+    ------
+    WeightsError
+        If it is neither.
+    """
+    try:
+        parts = urlparse(location)
+    except ValueError as error:  # as of an open bracket
+        raise WeightsError(
+            f"{location[:_SHOWN]} is no address ({error}): check {URL_VARIABLE}."
+        ) from error
     if parts.scheme == "file":
         share = f"//{parts.netloc}" if parts.netloc not in ("", "localhost") else ""
         return Path(share + url2pathname(parts.path) if os.name == "nt" else unquote(parts.path))
@@ -231,8 +246,9 @@ def explain(error: Exception, card: ModelCard, source: str, cache: Path) -> str:
 
     start = f"The model {card.name!r} could not be downloaded"
     if isinstance(error, requests.RequestException):
-        return f"{start}: {_network_problem(error, source)} {BY_HAND}"
+        return f"{start}: {_network_problem(error, source[:_SHOWN])} {BY_HAND}"
     local = local_folder(source)
+    source = source[:_SHOWN]
     if isinstance(error, OSError) and local is not None and str(error.filename) == str(local):
         return (
             f"{start}: {source} cannot be read ({error.strerror}). Put {card.file} there, or set "

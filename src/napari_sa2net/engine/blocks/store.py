@@ -211,15 +211,18 @@ class Store:
     ) -> None:
         if (path / "zarr.json").is_file():
             return
-        import_zarr().create_array(
-            str(path),
-            shape=tuple(shape),
-            chunks=tuple(chunks),
-            dtype=dtype,
-            fill_value=0,
-            zarr_format=3,
-            **more,
-        )
+        zarr = import_zarr()
+        # Not if it is there: another run may have made it just now.
+        with suppress(zarr.errors.ContainsArrayError):
+            zarr.create_array(
+                str(path),
+                shape=tuple(shape),
+                chunks=tuple(chunks),
+                dtype=dtype,
+                fill_value=0,
+                zarr_format=3,
+                **more,
+            )
 
     # --- Files and markers --------------------------------------------------------------------
 
