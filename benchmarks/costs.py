@@ -49,7 +49,8 @@ def cost(
     network = variant.make(3, 1, width).to(device)
     step = training_step(network, network, x, target, variant.stage_weights)
     step_seconds = median_seconds(step, repeats, device)
-    memory = memory_peak(device) - before
+    # Linux counts pages in batches, so that a peak can be told as a little less than what is in use.
+    memory = max(0, memory_peak(device) - before)
     network.eval()
     with torch.inference_mode():
         image_seconds = median_seconds(lambda: network(x[:1]), repeats, device)

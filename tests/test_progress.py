@@ -206,7 +206,7 @@ def test_a_long_command_tells_in_a_log_that_it_begins_and_ends(
         assert "a.ome.tif -> " in told.out
     else:
         assert re.search(rf"^{re.escape(name)}: done in ", told.err, re.MULTILINE)
-    if command != "export":
+    if command not in ("export", "download"):  # so small a file may be there before it is told
         assert [line for line in lines if re.match(rf"{re.escape(name)}: \d", line)]
     if command in ("train", "recipe"):
         assert re.search(r"Training: \d of \d steps \(\d+ %\), loss \d\.\d{3}", told.err)
