@@ -49,7 +49,7 @@ def cost(
     network = variant.make(3, 1, width).to(device)
     step = training_step(network, network, x, target, variant.stage_weights)
     step_seconds = median_seconds(step, repeats, device)
-    # Linux counts pages in batches, so that a peak can be told as a little less than what is in use.
+    # Linux counts pages in batches: a peak can be told as a little less than what is in use.
     memory = max(0, memory_peak(device) - before)
     network.eval()
     with torch.inference_mode():
