@@ -12,6 +12,7 @@ import numpy as np
 
 from cases.arrays import some_array, some_shape, some_values
 from cases.drawing import Draw, damaged, mutated, odd_json
+from cases.outcomes import Refused
 
 MICROMETRES = {
     "µm": 1.0, "nm": 1e-3, "mm": 1e3, "Å": 1e-4, "cm": 1e4, "pm": 1e-6, "m": 1e6, "inch": 25400.0
@@ -50,9 +51,9 @@ def _tried(draw: Draw, write: Callable[..., None], path: Path, options: dict[str
     while True:
         try:
             write(path, **options)
-        except Exception:
+        except Exception as error:
             if not options:
-                raise
+                raise Refused(f"The writer does not take it: {error}") from error
             del options[draw.among(*options)]
         else:
             told = {k: v for k, v in options.items() if not isinstance(v, np.ndarray)}
@@ -103,8 +104,10 @@ def _plain_tiff(draw: Draw, path: Path) -> Made:
         colours = draw.numpy.integers(0, 2**16, (3, 256 if array.dtype.itemsize == 1 else 2**16))
         options["colormap"] = colours.astype(np.uint16)
     # Of several samples of one bit tifffile reads something else than it wrote.
-    if array.dtype == bool and array.shape[-1] not in (3, 4) and draw.chance(0.5):
-        options["bitspersample"] = 1
+    if array.dtype == bool:
+        options.pop("planarconfig", None)
+        if array.shape[-1] not in (3, 4) and draw.chance(0.5):
+            options["bitspersample"] = 1
 
     def write(target: Path, **given: Any) -> None:
         tifffile.imwrite(target, array, **given)

@@ -17,6 +17,7 @@ from typing import Any
 from .axes import COLOURS
 from .calibration import Calibration
 from .colours import Colours
+from .fields import shown
 from .images import channel_numbers
 
 TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs", ".ndpi")
@@ -165,7 +166,8 @@ def obstacle(path: Path) -> str:
         return f"{path} does not exist: check the spelling and the current folder."
     except (OSError, ValueError) as error:  # a loop of links, a name too long, a null byte
         reason = getattr(error, "strerror", None) or error
-        return f"{path} cannot be opened ({reason}): check the path, or rename the file."
+        told = str(path) if str(path).isprintable() else shown(str(path))
+        return f"{told} cannot be opened ({reason}): check the path, or rename the file."
     if stat.S_ISREG(mode) or is_zarr(path):
         return ""
     if stat.S_ISDIR(mode):
