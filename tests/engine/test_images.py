@@ -384,3 +384,9 @@ def test_percentiles_are_of_what_is_not_masked() -> None:
     np.testing.assert_allclose(found, expected)
     nothing = value_limits(dirty, Normalization(), outside=np.ones((40, 50), bool))
     assert nothing == [(0, 0)] * 2
+
+
+@pytest.mark.parametrize("image", [[[1, 2], True], [[1], [2, 3]], [["a"], [[1]]]])
+def test_what_is_no_array_is_told(image: object) -> None:
+    with pytest.raises(InputError, match="is no image: give an array of numbers"):
+        to_planes(image)

@@ -155,25 +155,25 @@ def obstacle(path: Path) -> str:
 
     Opening a pipe would wait for whoever writes into it, and some devices never end.
     """
+    told = str(path) if str(path).isprintable() else shown(str(path))
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             return (
-                f"{path} is a broken link: there is no {os.readlink(path)}. Mend or remove the "
+                f"{told} is a broken link: there is no {os.readlink(path)}. Mend or remove the "
                 "link."
             )
-        return f"{path} does not exist: check the spelling and the current folder."
+        return f"{told} does not exist: check the spelling and the current folder."
     except (OSError, ValueError) as error:  # a loop of links, a name too long, a null byte
         reason = getattr(error, "strerror", None) or error
-        told = str(path) if str(path).isprintable() else shown(str(path))
         return f"{told} cannot be opened ({reason}): check the path, or rename the file."
     if stat.S_ISREG(mode) or is_zarr(path):
         return ""
     if stat.S_ISDIR(mode):
         endings = ", ".join(IMAGE_ENDINGS)
-        return f"{path} is a folder without images that can be read ({endings})."
-    return f"{path} is no file but a pipe, a socket or a device: give the path of an image file."
+        return f"{told} is a folder without images that can be read ({endings})."
+    return f"{told} is no file but a pipe, a socket or a device: give the path of an image file."
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

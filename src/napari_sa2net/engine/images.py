@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .axes import AXES, Stack, as_image_axes, check_axes, further_axes, guess_axes
 from .errors import InputError
-from .fields import check_fields, check_value
+from .fields import check_fields, check_value, shown
 from .positions import count_positions, first_of, one_position
 
 __all__ = [
@@ -361,7 +361,10 @@ def _as_array(image: Any) -> Any:
     if hasattr(image, "detach"):  # of a tensor neither its gradient nor where it lies matters
         image = image.detach().cpu()
     if not isinstance(getattr(image, "dtype", None), np.dtype):
-        return np.asanyarray(image)
+        try:
+            return np.asanyarray(image)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{shown(image)} is no image: give an array of numbers.") from error
     return with_known_shape(image)
 
 
