@@ -157,8 +157,10 @@ def _check_image(image: Any, made: Made) -> None:
         return
     try:
         array = np.asarray(image.array)
-    except Exception:  # of damaged chunks, which segmenting tells of
-        return
+    except Exception:
+        if made.array is not None:  # what is whole must be read
+            raise
+        return  # of damaged chunks segmenting tells
     if array.ndim != len(image.axes):
         raise Wrong("axes that are not those of the array", f"{image.axes} {array.shape}")
     first_alone = "of which the first is used" in image.remark
